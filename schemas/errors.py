@@ -1,0 +1,232 @@
+"""Everything that can go wrong, by what becomes of it.
+
+    LorelayError                category             retryable  dead letter
+    +- ConfigurationError       internal             -          -
+    +- RegistrationRefused      invalid_request      -          -
+    |  +- RegistryConflict      invalid_request      yes        -
+    +- RequestError
+       +- InvalidRequest        invalid_request      -          -
+       |  +- PromptTooLong      invalid_request      -          -
+       |  +- DecodeError        invalid_request      -          yes
+       |     +- MalformedRecord invalid_request      -          yes
+       |     +- InvalidField    invalid_request      -          yes
+       |     +- RecordTooLarge  invalid_request      -          yes
+       |     +- UnknownSchema   invalid_request      yes        yes
+       +- UnknownAdapter        unknown_adapter      -          -
+       +- AdapterUnavailable    adapter_unavailable  yes        yes
+       |  +- AdapterCorrupt     adapter_unavailable  -          yes
+       +- DeadlineExceeded      deadline_exceeded    -          -
+       +- Cancelled             cancelled            -          -
+       +- Overloaded            overloaded           yes        -
+       +- EngineError           engine               yes        yes
+       |  +- EngineUnavailable  engine               yes        yes
+       +- InternalError         internal             -          yes
+
+A RequestError becomes a response with status "error"; the others stop a command.
+``retryable`` says that the same request may succeed later or on another worker.
+``dead_letter`` says that the original bytes are kept for an operator, beside the response.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from schemas.records import ErrorInfo
+
+Category = Literal[
+    "invalid_request",
+    "unknown_adapter",
+    "adapter_unavailable",
+    "deadline_exceeded",
+    "cancelled",
+    "overloaded",
+    "engine",
+    "internal",
+]
+
+
+class LorelayError(Exception):
+    """The root; its message is one plain sentence for the person who can act on it."""
+
+    category: ClassVar[Category] = "internal"
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+    dead_letter: ClassVar[bool] = False
+
+    def to_info(self) -> ErrorInfo:
+        """The error as a response carries it."""
+        return ErrorInfo(self.category, self.code, str(self), self.retryable)
+
+
+class ConfigurationError(LorelayError):
+    """A setting, file or command that can't work; says what to do instead."""
+
+    code = "configuration"
+
+
+class RegistrationRefused(LorelayError):
+    """An adapter version that can't be registered, and why."""
+
+    category = "invalid_request"
+    code = "registration_refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class RegistryConflict(RegistrationRefused):
+    """Another writer changed the registry meanwhile; nothing was written."""
+
+    code = "registry_conflict"
+    retryable = True
+
+
+class RequestError(LorelayError):
+    """What ends one query and becomes its response."""
+
+
+class InvalidRequest(RequestError):
+    """The query contradicts itself or asks for what nobody can do."""
+
+    category = "invalid_request"
+    code = "invalid_request"
+
+
+class PromptTooLong(InvalidRequest):
+    """The prompt, or the prompt and ``max_tokens``, exceed the engine's context."""
+
+    code = "prompt_too_long"
+
+
+class DecodeError(InvalidRequest):
+    """A record that can't be read."""
+
+    code = "undecodable"
+    dead_letter = True
+
+
+class MalformedRecord(DecodeError):
+    """Bytes in no known encoding, or broken within it."""
+
+    code = "malformed_record"
+
+
+class InvalidField(DecodeError):
+    """A field of the wrong type; ``field`` is its path, as ``messages[0].role``."""
+
+    code = "invalid_field"
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+
+
+class RecordTooLarge(DecodeError):
+    """A record above the size limit; ``size`` and ``limit`` in bytes."""
+
+    code = "record_too_large"
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"The record has {size:,} bytes, {limit:,} are allowed.")
+        self.size = size
+        self.limit = limit
+
+
+class UnknownSchema(DecodeError):
+    """An Avro record whose schema nobody here knows yet.
+
+    ``fingerprint`` is the key to look for on the ``schemas`` topic, or ``id:N`` for an id
+    that the schema registry does not know.
+    """
+
+    code = "unknown_schema"
+    retryable = True
+
+    def __init__(self, fingerprint: str) -> None:
+        super().__init__(f"No schema is known for fingerprint {fingerprint}.")
+        self.fingerprint = fingerprint
+
+
+class UnknownAdapter(RequestError):
+    """No adapter, version or family of that name; ``near`` are names like it."""
+
+    category = "unknown_adapter"
+    code = "unknown_adapter"
+
+    def __init__(self, reference: str, near: Sequence[str] = ()) -> None:
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        super().__init__(f"There is no adapter {reference!r}.{hint}")
+        self.reference = reference
+        self.near = tuple(near)
+
+
+class AdapterUnavailable(RequestError):
+    """The adapter is registered, but can't be loaded here and now."""
+
+    category = "adapter_unavailable"
+    code = "adapter_unavailable"
+    retryable = True
+    dead_letter = True
+
+    def __init__(self, adapter: str, problem: str) -> None:
+        super().__init__(f"Adapter {adapter} can't be served: {problem}")
+        self.adapter = adapter
+
+
+class AdapterCorrupt(AdapterUnavailable):
+    """The adapter's files are not what was registered, or not sound."""
+
+    code = "adapter_corrupt"
+    retryable = False
+
+
+class DeadlineExceeded(RequestError):
+    """The query's time was over before its answer was there."""
+
+    category = "deadline_exceeded"
+    code = "deadline_exceeded"
+
+
+class Cancelled(RequestError):
+    """Somebody took the query back."""
+
+    category = "cancelled"
+    code = "cancelled"
+
+
+class Overloaded(RequestError):
+    """There is no room for the query now."""
+
+    category = "overloaded"
+    code = "overloaded"
+    retryable = True
+
+
+class EngineError(RequestError):
+    """The engine failed on this request."""
+
+    category = "engine"
+    code = "engine_failed"
+    retryable = True
+    dead_letter = True
+
+
+class EngineUnavailable(EngineError):
+    """The engine is dead, stopped or not reached."""
+
+    code = "engine_unavailable"
+
+
+class InternalError(RequestError):
+    """A fault of Lorelay's own."""
+
+    category = "internal"
+    code = "internal"
+    dead_letter = True
+
+
+def as_request_error(error: Exception) -> RequestError:
+    """``error`` as what a response can carry: itself, or an InternalError that names it."""
+    if isinstance(error, RequestError):
+        return error
+    return InternalError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
