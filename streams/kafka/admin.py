@@ -1,0 +1,92 @@
+"""Creates our topics where they are missing; never changes one that is there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from schemas.errors import ConfigurationError
+from schemas.topics import TopicSpec
+from streams.kafka.settings import KafkaSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A setting of an existing topic that is not as we would create it."""
+
+    topic: str
+    setting: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"topic {self.topic}: {self.setting} is {self.found}, expected {self.expected}"
+
+
+async def create_topics(
+    settings: KafkaSettings, specs: Sequence[TopicSpec], replication: int = -1
+) -> list[Difference]:
+    """Creates the topics that are missing; returns how the others differ from their specs.
+
+    `replication` -1 is the cluster's default. Raises: ConfigurationError where the cluster
+    can't be reached or refuses.
+    """
+    admin = AIOKafkaAdminClient(**settings.client_kwargs())
+    try:
+        await admin.start()
+        existing = set(await admin.list_topics())
+        missing = [spec for spec in specs if spec.name not in existing]
+        if missing:
+            await _create(admin, missing, replication)
+        return await _differences(admin, [spec for spec in specs if spec.name in existing])
+    except KafkaError as error:
+        raise ConfigurationError(
+            f"the topics at {settings.kafka} could not be created or read: {error!r}"
+        ) from error
+    finally:
+        await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replication: int) -> None:
+    response = await admin.create_topics(
+        [
+            NewTopic(spec.name, spec.partitions, replication, topic_configs=dict(spec.config))
+            for spec in specs
+        ]
+    )
+    for topic, code, *message in response.topic_errors:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            raise ConfigurationError(f"topic {topic} was not created: {message or error.__name__}")
+
+
+async def _differences(
+    admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]
+) -> list[Difference]:
+    if not specs:
+        return []
+    names = [spec.name for spec in specs]
+    partitions = {
+        topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(names)
+    }
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    configs = {
+        name: {entry[0]: entry[1] for entry in entries}
+        for response in await admin.describe_configs(resources)
+        for _, _, _, name, entries in response.resources
+    }
+    found = []
+    for spec in specs:
+        if partitions[spec.name] != spec.partitions:
+            found.append(
+                Difference(
+                    spec.name, "partitions", str(partitions[spec.name]), str(spec.partitions)
+                )
+            )
+        for setting, expected in spec.config.items():
+            actual = configs.get(spec.name, {}).get(setting)
+            if actual is not None and actual != expected:
+                found.append(Difference(spec.name, setting, actual, expected))
+    return found

@@ -1,0 +1,329 @@
+"""Consume-and-produce, exactly once, with work that ends in any order (the worker's side)."""
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
+
+from streams.kafka.output import Output, check_sizes
+from streams.kafka.owner import OnTransaction, PartitionOwner
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.transactions import PartitionTransactions
+from streams.kafka.window import MetadataInvalid, OffsetBeyondLog
+
+log = logging.getLogger(__name__)
+
+#: A partition is paused this many offsets before its window is full.
+PAUSE_MARGIN = 1024
+_POLL_MS = 250
+_MAX_POLL_INTERVAL_MS = 3_600_000
+
+
+class Handler(Protocol):
+    """What works on records. It must answer each by `ExactlyOnceConsumer.finish`, some time."""
+
+    def on_record(self, record: ConsumerRecord[Any, Any]) -> None:
+        """Starts work on a record. Must not raise."""
+
+    def on_lost(self, partition: TopicPartition, offsets: Collection[int]) -> None:
+        """The partition went to another member: these results are no longer wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerOptions:
+    """How a member takes part in its group; times in seconds."""
+
+    max_in_flight: int = 256
+    linger_seconds: float = 0.0
+    session_timeout: float = 10.0
+    instance_id: str | None = None
+
+
+class ExactlyOnceConsumer:
+    """One member of a consumer group over one topic."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        group: str,
+        topic: str,
+        handler: Handler,
+        options: ConsumerOptions,
+        on_transaction: OnTransaction = lambda records, seconds, outcome: None,
+    ) -> None:
+        self._settings = settings
+        self._group = group
+        self._topic = topic
+        self._handler = handler
+        self._options = options
+        self._on_transaction = on_transaction
+        self._owners: dict[TopicPartition, PartitionOwner] = {}
+        self._acquisitions: set[asyncio.Task[None]] = set()
+        self._started: defaultdict[TopicPartition, set[int]] = defaultdict(set)
+        self._results: defaultdict[TopicPartition, dict[int, Sequence[Output]]] = defaultdict(dict)
+        self._room = asyncio.Event()
+        self._is_stopping = asyncio.Event()
+        self._consumer: AIOKafkaConsumer | None = None
+        self._admin: AIOKafkaAdminClient | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Records handed to the handler and not finished."""
+        return sum(len(offsets) for offsets in self._started.values())
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why this member does not consume yet; None once it does (or has nothing to)."""
+        if self._consumer is None:
+            return f"connecting to Kafka at {self._settings.kafka}"
+        if self._consumer._coordinator.member_id == "":
+            return f"joining the group {self._group}"
+        waiting = [owner.partition for owner in self._owners.values() if not owner.is_ready]
+        if waiting:
+            return f"taking over {len(waiting)} partitions of {self._topic}"
+        return None
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """Records up to the high watermark that are not finished, by owned partition."""
+        if self._consumer is None:
+            return {}
+        found = {}
+        for partition, owner in self._owners.items():
+            end = self._consumer.highwater(partition)
+            if owner.is_ready and end is not None:
+                found[partition] = max(0, end - owner.window.position)
+        return found
+
+    def spans(self) -> dict[TopicPartition, int]:
+        """Offsets between the oldest unfinished and the newest fetched, by owned partition."""
+        return {partition: owner.window.span for partition, owner in self._owners.items()}
+
+    def finish(self, record: ConsumerRecord[Any, Any], outputs: Sequence[Output]) -> None:
+        """Gives the outputs of a record: they and its offset are committed together.
+
+        Raises: RecordTooLarge; the record is unfinished still, so answer with something smaller.
+        """
+        partition = TopicPartition(record.topic, record.partition)
+        if record.offset not in self._started[partition]:
+            return
+        check_sizes(outputs, self._settings.max_record_bytes)
+        owner = self._owners.get(partition)
+        if owner is not None and owner.is_ready and owner.window.is_unfinished(record.offset):
+            owner.finish(record.offset, outputs)
+        else:
+            # Between two assignments: kept for the next one, should it be ours.
+            self._results[partition][record.offset] = outputs
+        self._started[partition].discard(record.offset)
+        self._room.set()
+
+    async def run(self) -> None:
+        """Consumes until `stop`; survives a broker that is away."""
+        delay = 0.5
+        while not self._is_stopping.is_set():
+            try:
+                await self._session()
+                delay = 0.5
+            except KafkaError as error:
+                log.warning("Kafka at %s: %r; trying again", self._settings.kafka, error)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._is_stopping.wait(), delay)
+                delay = min(delay * 2, 10.0)
+
+    async def stop(self, timeout: float) -> None:
+        """Fetches no more, waits for what is in flight, commits it, and leaves the group."""
+        self._is_stopping.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self.in_flight:
+                    self._room.clear()
+                    await self._room.wait()
+                await asyncio.gather(*(owner.flush() for owner in self._owners.values()))
+
+    async def _session(self) -> None:
+        self._admin = AIOKafkaAdminClient(**self._settings.client_kwargs())
+        consumer = AIOKafkaConsumer(
+            group_id=self._group,
+            group_instance_id=self._options.instance_id,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            # A position that retention overtook is reported, never jumped over in silence.
+            auto_offset_reset="none",
+            partition_assignment_strategy=(_sticky_assignor(),),
+            session_timeout_ms=int(self._options.session_timeout * 1000),
+            heartbeat_interval_ms=int(self._options.session_timeout * 1000 / 5),
+            rebalance_timeout_ms=30_000,
+            # Polls stop while nothing may start: that is back-pressure, not a stall.
+            max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
+            fetch_max_wait_ms=500,
+            **self._settings.client_kwargs(),
+        )
+        try:
+            await self._admin.start()
+            await consumer.start()
+            consumer.subscribe([self._topic], listener=_Listener(self))
+            self._consumer = consumer
+            await self._fetch(consumer)
+        finally:
+            self._consumer = None
+            await self._revoke()
+            with contextlib.suppress(KafkaError):
+                await consumer.stop()
+            await self._admin.close()
+
+    async def _fetch(self, consumer: AIOKafkaConsumer) -> None:
+        while not (self._is_stopping.is_set() and not self.in_flight and not self._is_writing()):
+            owners = self._open_owners()
+            room = self._options.max_in_flight - self.in_flight
+            if not owners or room <= 0 or self._is_stopping.is_set():
+                self._room.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._room.wait(), _POLL_MS / 1000)
+                consumer._coordinator.check_errors()
+                continue
+            try:
+                fetched = await consumer.getmany(
+                    *owners, timeout_ms=_POLL_MS, max_records=min(room, 1024)
+                )
+            except OffsetOutOfRangeError as error:
+                for partition in error.args[0]:
+                    log.error("%s: retention overtook this member; starting over", partition)
+                self._rejoin(consumer)
+                continue
+            for partition, records in fetched.items():
+                self._deliver(consumer, owners[partition], records)
+
+    def _is_writing(self) -> bool:
+        return any(owner.unwritten and owner.is_ready for owner in self._owners.values())
+
+    def _open_owners(self) -> dict[TopicPartition, PartitionOwner]:
+        return {
+            partition: owner
+            for partition, owner in self._owners.items()
+            if owner.is_ready and owner.window.fits(owner.window.next_offset + PAUSE_MARGIN)
+        }
+
+    def _deliver(
+        self,
+        consumer: AIOKafkaConsumer,
+        owner: PartitionOwner,
+        records: Sequence[ConsumerRecord[Any, Any]],
+    ) -> None:
+        partition = owner.partition
+        current = self._owners.get(partition)
+        if current is not owner or not owner.is_ready:
+            # The assignment changed during the fetch. These records are of the old one; the
+            # fetch may have moved the new one's position, so it is set again.
+            if current is not None and current.is_ready:
+                with contextlib.suppress(IllegalStateError):
+                    consumer.seek(partition, current.window.next_offset)
+            return
+        results = self._results[partition]
+        started = self._started[partition]
+        for record in records:
+            offset = record.offset
+            if not owner.window.fits(offset):
+                # Behind a long run of aborted records: fetched again when the window has moved.
+                consumer.seek(partition, offset)
+                break
+            if not owner.window.deliver(offset):
+                results.pop(offset, None)
+            elif offset in results:
+                owner.finish(offset, results.pop(offset))
+            elif offset not in started:
+                started.add(offset)
+                self._handler.on_record(record)
+
+    def _rejoin(self, consumer: AIOKafkaConsumer) -> None:
+        # A new assignment is the only safe way back: initialising the producer again in place
+        # would fence the true owner, should this member have been evicted meanwhile.
+        consumer._coordinator.request_rejoin()
+
+    def _on_owner_lost(self, owner: PartitionOwner) -> None:
+        if self._consumer is not None and self._owners.get(owner.partition) is owner:
+            consumer = self._consumer
+            asyncio.get_running_loop().call_later(0.5, self._rejoin, consumer)
+
+    async def _revoke(self) -> None:
+        for task in self._acquisitions:
+            task.cancel()
+        owners = list(self._owners.values())
+        await asyncio.gather(*(owner.revoke() for owner in owners))
+        for owner in owners:
+            self._results[owner.partition].update(owner.unwritten)
+        self._owners.clear()
+
+    async def _assign(self, consumer: AIOKafkaConsumer, assigned: Collection[TopicPartition]) -> None:
+        for partition in set(self._started) | set(self._results):
+            if partition not in assigned:
+                self._results.pop(partition, None)
+                self._handler.on_lost(partition, self._started.pop(partition, set()))
+        self._room.set()
+        for partition in assigned:
+            owner = PartitionOwner(
+                partition,
+                PartitionTransactions(self._settings, self._group, partition),
+                linger_seconds=self._options.linger_seconds,
+                on_transaction=self._on_transaction,
+                on_lost=self._on_owner_lost,
+            )
+            self._owners[partition] = owner
+            # Not awaited here: no heartbeat is sent while a listener runs.
+            task = asyncio.create_task(self._acquire(owner, consumer))
+            self._acquisitions.add(task)
+            task.add_done_callback(self._acquisitions.discard)
+
+    async def _acquire(self, owner: PartitionOwner, consumer: AIOKafkaConsumer) -> None:
+        assert self._admin is not None
+
+        async def log_range(partition: TopicPartition) -> tuple[int, int]:
+            starts = await consumer.beginning_offsets([partition])
+            ends = await consumer.end_offsets([partition])
+            return starts[partition], ends[partition]
+
+        try:
+            await owner.acquire(self._admin, log_range)
+            if owner.is_ready:
+                consumer.seek(owner.partition, owner.window.position)
+        except (OffsetBeyondLog, MetadataInvalid) as error:
+            log.critical("%s is not consumed: %s", owner.partition, error)
+            return
+        except (KafkaError, IllegalStateError) as error:
+            log.warning("taking over %s failed: %r", owner.partition, error)
+            if self._owners.get(owner.partition) is owner:
+                asyncio.get_running_loop().call_later(1.0, self._rejoin, consumer)
+            return
+        results = self._results[owner.partition]
+        for offset in [known for known in results if known < owner.window.position]:
+            del results[offset]
+        self._room.set()
+
+
+class _Listener(ConsumerRebalanceListener):
+    """Passes rebalances on; aiokafka awaits these, and swallows what they raise."""
+
+    def __init__(self, member: ExactlyOnceConsumer) -> None:
+        self._member = member
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        await self._member._revoke()
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        consumer = self._member._consumer
+        if consumer is not None:
+            await self._member._assign(consumer, assigned)
+
+
+def _sticky_assignor() -> type[StickyPartitionAssignor]:
+    # aiokafka keeps the last assignment on the class: two members in one process would share it.
+    return type("StickyAssignor", (StickyPartitionAssignor,), {})
+
+

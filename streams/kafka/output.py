@@ -1,0 +1,50 @@
+"""One record that a transaction produces, and the headers that all of ours carry."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from schemas.errors import RecordTooLarge
+
+Headers = Sequence[tuple[str, bytes]]
+
+#: W3C Trace Context's header, passed on through every hop.
+TRACEPARENT = "traceparent"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A record to produce. Without `partition` the key decides, as in Kafka's own clients."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None = None
+    partition: int | None = None
+    headers: Headers = field(default=())
+
+    @property
+    def size(self) -> int:
+        """Bytes of key, value and headers."""
+        headers = sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.value or b"") + len(self.key or b"") + headers
+
+
+def check_sizes(outputs: Sequence[Output], limit: int) -> None:
+    """Raises: RecordTooLarge where an output has more than `limit` bytes."""
+    for output in outputs:
+        if output.size > limit:
+            raise RecordTooLarge(output.size, limit)
+
+
+def event_headers(kind: str, event_id: str, source: str, received: Headers = ()) -> Headers:
+    """CloudEvents' Kafka binding (v1.0.2, binary mode), and the received trace context.
+
+    `kind` is the record type's name; `source` the process that produced it.
+    """
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event_id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", f"lorelay.{kind}".encode()),
+    ]
+    headers.extend((name, value) for name, value in received if name == TRACEPARENT)
+    return headers

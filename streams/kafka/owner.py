@@ -1,0 +1,133 @@
+"""What one member does with one assigned input partition, from assignment to revocation."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams.kafka.output import Output
+from streams.kafka.transactions import Fenced, OwnershipLost, PartitionTransactions
+from streams.kafka.window import OffsetWindow
+
+log = logging.getLogger(__name__)
+
+#: Called with the number of records and the seconds of each transaction, and its outcome.
+OnTransaction = Callable[[int, float, str], None]
+
+#: Gives a partition's first and end offset.
+LogRange = Callable[[TopicPartition], Awaitable[tuple[int, int]]]
+
+
+class PartitionOwner:
+    """The window, the unwritten results and the transactions of one assigned partition.
+
+    One transaction is in flight at a time; what finishes meanwhile joins the next one.
+    """
+
+    def __init__(
+        self,
+        partition: TopicPartition,
+        transactions: PartitionTransactions,
+        *,
+        linger_seconds: float,
+        on_transaction: OnTransaction,
+        on_lost: Callable[["PartitionOwner"], None],
+    ) -> None:
+        self.partition = partition
+        self.window = OffsetWindow()
+        self.is_ready = False
+        self.unwritten: dict[int, Sequence[Output]] = {}
+        self._transactions = transactions
+        self._linger_seconds = linger_seconds
+        self._on_transaction = on_transaction
+        self._on_lost = on_lost
+        self._results = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._is_revoked = False
+        self._writer: asyncio.Task[None] | None = None
+
+    async def acquire(self, admin: AIOKafkaAdminClient, log_range: LogRange) -> None:
+        """Fences earlier owners and takes over where they committed; then `window` is theirs.
+
+        The order matters: only an offset that is read after the initialisation is final.
+
+        Raises: KafkaError; OffsetBeyondLog or MetadataInvalid where the group's offsets don't
+        belong to this log.
+        """
+        committed = await self._transactions.initialise(admin)
+        start, end = await log_range(self.partition)
+        window, lost = OffsetWindow.restore(committed, start, end)
+        if lost:
+            log.error(
+                "%s: retention deleted %d unfinished records below offset %d",
+                self.partition,
+                lost,
+                start,
+            )
+        if self._is_revoked:
+            return
+        self.window = window
+        self.is_ready = True
+        self._writer = asyncio.create_task(self._write(), name=f"writer {self.partition}")
+
+    def finish(self, offset: int, outputs: Sequence[Output]) -> None:
+        """Queues the outputs of a delivered offset for the next transaction."""
+        self.unwritten[offset] = outputs
+        self._results.set()
+
+    async def flush(self) -> None:
+        """Waits until all that is finished is committed, or the ownership is lost."""
+        while self.unwritten and self.is_ready:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def revoke(self) -> None:
+        """Writes nothing more; waits for the running transaction to end."""
+        self.is_ready = False
+        self._is_revoked = True
+        self._results.set()
+        if self._writer is not None and self._writer is not asyncio.current_task():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._writer
+        await self._transactions.close()
+
+    async def _write(self) -> None:
+        while True:
+            await self._results.wait()
+            if not self._is_revoked and self._linger_seconds:
+                await asyncio.sleep(self._linger_seconds)
+            if self._is_revoked:
+                break
+            self._results.clear()
+            if not await self._write_batch():
+                break
+            if not self.unwritten:
+                self._idle.set()
+        self._idle.set()
+
+    async def _write_batch(self) -> bool:
+        batch = dict(self.unwritten)
+        for offset in batch:
+            self.window.finish(offset)
+        outputs = [output for results in batch.values() for output in results]
+        started = monotonic()
+        try:
+            await self._transactions.commit(outputs, self.window.committed())
+        except OwnershipLost as error:
+            # The results stay in `unwritten`: the next assignment of this partition tells
+            # whether they were committed, and writes them if not.
+            self.is_ready = False
+            outcome = "fenced" if isinstance(error, Fenced) else "unknown"
+            self._on_transaction(len(batch), monotonic() - started, outcome)
+            log.warning("%s; waiting for the next assignment", error)
+            self._on_lost(self)
+            return False
+        for offset in batch:
+            del self.unwritten[offset]
+        self._on_transaction(len(batch), monotonic() - started, "committed")
+        return True

@@ -1,0 +1,52 @@
+"""Where the Kafka cluster is and how its clients connect, shared by every process."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.topics import MAX_RECORD_BYTES, Topics
+
+#: The local stack's state, written by `lorelay up`, below the working folder.
+STACK_FILE = Path(".lorelay/stack.json")
+
+#: Coordinator time-out of a transaction. A killed producer's open transaction hides all later
+#: records of its output partitions from read_committed readers until it ends, so it is short.
+TRANSACTION_TIMEOUT_MS = 10_000
+
+
+def _local_stack_or_default() -> str:
+    try:
+        return str(json.loads(STACK_FILE.read_text())["kafka"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "127.0.0.1:9092"
+
+
+class KafkaSettings(BaseSettings):
+    """The cluster's address and the names of our topics; from `LORELAY_*` variables."""
+
+    model_config = SettingsConfigDict(env_prefix="LORELAY_", extra="ignore")
+
+    kafka: str = Field(
+        default_factory=_local_stack_or_default,
+        description="Bootstrap servers, host:port[,host:port]; default: the local stack's broker.",
+    )
+    topic_prefix: str = Field(default="lorelay.", description="What every topic name starts with.")
+    request_timeout_ms: int = Field(default=15_000, description="Time-out of one broker request.")
+    max_record_bytes: int = Field(
+        default=MAX_RECORD_BYTES, description="Largest record that we produce, in bytes."
+    )
+
+    @property
+    def topics(self) -> Topics:
+        """Our topic names under this prefix."""
+        return Topics(self.topic_prefix)
+
+    def client_kwargs(self) -> dict[str, Any]:
+        """What every aiokafka client (consumer, producer, admin) is made with."""
+        return {
+            "bootstrap_servers": self.kafka,
+            "request_timeout_ms": self.request_timeout_ms,
+        }

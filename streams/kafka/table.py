@@ -1,0 +1,105 @@
+"""Follows whole topics from their start: the compacted ones that are our stores."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams.kafka.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+#: Called with topic, key, value (None: a tombstone) and offset of each record, in order.
+OnRecord = Callable[[str, bytes, bytes | None, int], None]
+
+
+class TableReader:
+    """Reads every partition of `topics` from the start and goes on following them.
+
+    Without a consumer group: each reader sees everything. `on_record` must not raise.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topics: Sequence[str],
+        on_record: OnRecord,
+        *,
+        from_end: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._topics = list(topics)
+        self._on_record = on_record
+        self._from_end = from_end
+        self._consumer: AIOKafkaConsumer | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Returns when everything that was there at the start has been read.
+
+        Raises: KafkaError where the cluster or a topic can't be read.
+        """
+        consumer = AIOKafkaConsumer(
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=1000,
+            **self._settings.client_kwargs(),
+        )
+        self._consumer = consumer
+        await consumer.start()
+        partitions = await self._assign(consumer)
+        ends = await consumer.end_offsets(partitions)
+        if self._from_end:
+            await consumer.seek_to_end(*partitions)
+        else:
+            await consumer.seek_to_beginning(*partitions)
+        if not self._from_end:
+            for partition in partitions:
+                while await consumer.position(partition) < ends[partition]:
+                    await self._read(consumer, timeout_ms=200)
+        self._task = asyncio.create_task(self._follow(consumer), name=f"table {self._topics}")
+
+    async def catch_up(self) -> None:
+        """Returns when everything that is there now has been read."""
+        assert self._consumer is not None, "start() comes first"
+        partitions = list(self._consumer.assignment())
+        ends = await self._consumer.end_offsets(partitions)
+        while any([await self._consumer.position(p) < ends[p] for p in partitions]):  # noqa: C419
+            await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        """Ends following."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    async def _assign(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
+        found = []
+        for topic in self._topics:
+            await consumer._client.add_topic(topic)
+            numbers = consumer.partitions_for_topic(topic)
+            if not numbers:
+                raise KafkaError(f"topic {topic} does not exist")
+            found += [TopicPartition(topic, number) for number in sorted(numbers)]
+        consumer.assign(found)
+        return found
+
+    async def _read(self, consumer: AIOKafkaConsumer, timeout_ms: int) -> None:
+        for records in (await consumer.getmany(timeout_ms=timeout_ms)).values():
+            for record in records:
+                self._on_record(record.topic, record.key or b"", record.value, record.offset)
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            try:
+                await self._read(consumer, timeout_ms=5000)
+            except KafkaError as error:
+                log.warning("reading %s: %r; trying again", self._topics, error)
+                await asyncio.sleep(1)
