@@ -1,0 +1,1 @@
+"""Prometheus metrics of every process, and the port that serves them."""

@@ -1,0 +1,364 @@
+"""The metrics of one process, bound once and updated by one call an event.
+
+A process has one of these, built on a CollectorRegistry of its own. Durations of requests
+are in milliseconds, as in the records; durations that the process measures itself are in
+seconds, as ``time.perf_counter`` gives them.
+"""
+
+import platform
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal, get_args
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    ProcessCollector,
+)
+
+from schemas.errors import Category
+from schemas.records import BASE, Response, Routing, Timing, Usage
+from streams.telemetry import names
+from streams.telemetry.durations import DurationHistogram
+from streams.telemetry.names import OTHER, UNROUTED, Metric, ProcessName
+
+TransactionOutcome = Literal["committed", "aborted", "fenced", "unknown"]
+
+MAX_ADAPTERS = 500
+"""Adapter versions that become labels; each has about 120 series. Later ones count as other."""
+
+_MAX_REASONS = 20
+_NO_USAGE = Usage()
+_CATEGORIES: tuple[str, ...] = get_args(Category)
+
+
+def counter(metric: Metric, registry: CollectorRegistry) -> Counter:
+    """The counter that ``metric`` describes."""
+    return Counter(metric.name, metric.meaning, metric.labels, registry=registry)
+
+
+def gauge(metric: Metric, registry: CollectorRegistry) -> Gauge:
+    """The gauge that ``metric`` describes."""
+    return Gauge(metric.name, metric.meaning, metric.labels, registry=registry)
+
+
+def histogram(metric: Metric, registry: CollectorRegistry) -> Histogram:
+    """The histogram that ``metric`` describes."""
+    return Histogram(
+        metric.name, metric.meaning, metric.labels, buckets=metric.buckets, registry=registry
+    )
+
+
+def build_info(registry: CollectorRegistry) -> Info:
+    """The build-info metric; the library adds ``_info`` to its name itself."""
+    metric = names.BUILD_INFO
+    return Info(metric.name.removesuffix("_info"), metric.meaning, registry=registry)
+
+
+def adapter_of(response: Response) -> str:
+    """What ``response`` counts for: ``id@version``, ``base``, or ``unrouted`` before routing."""
+    if response.adapter is not None:
+        return response.adapter
+    return BASE if response.routing is not None or response.status == "ok" else UNROUTED
+
+
+def _version() -> str:
+    try:
+        return version("lorelay")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+class _ResponseSeries:
+    """Everything that one adapter's responses update, with the labels already bound."""
+
+    __slots__ = (
+        *("outcomes", "queue", "routing", "engine_queue", "first_token", "inference", "total"),
+        *("prompt_tokens", "completion_tokens"),
+    )
+
+    def __init__(self, families: "_ResponseFamilies", adapter: str) -> None:
+        responses = families.responses
+        self.outcomes = {
+            category: responses.labels(adapter, "error", category) for category in _CATEGORIES
+        }
+        self.outcomes[""] = responses.labels(adapter, "ok", "")
+        self.queue = families.queue.child(adapter)
+        self.routing = families.routing.child(adapter)
+        self.engine_queue = families.engine_queue.child(adapter)
+        self.first_token = families.first_token.child(adapter)
+        self.inference = families.inference.child(adapter)
+        self.total = families.total.child(adapter)
+        self.prompt_tokens = families.prompt_tokens.labels(adapter)
+        self.completion_tokens = families.completion_tokens.labels(adapter)
+
+    def observe(self, category: str, timing: Timing, usage: Usage) -> None:
+        outcome = self.outcomes.get(category)
+        (self.outcomes["internal"] if outcome is None else outcome).inc()
+        if (ms := timing.queue_ms) is not None:
+            self.queue.observe(ms)
+        if (ms := timing.routing_ms) is not None:
+            self.routing.observe(ms)
+        if (ms := timing.engine_queue_ms) is not None:
+            self.engine_queue.observe(ms)
+        if (ms := timing.first_token_ms) is not None:
+            self.first_token.observe(ms)
+        if (ms := timing.inference_ms) is not None:
+            self.inference.observe(ms)
+        if (ms := timing.total_ms) is not None:
+            self.total.observe(ms)
+        if usage.prompt_tokens > 0:
+            self.prompt_tokens.inc(usage.prompt_tokens)
+        if usage.completion_tokens > 0:
+            self.completion_tokens.inc(usage.completion_tokens)
+
+
+class _ResponseFamilies:
+    """The metric families that responses update."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.responses = counter(names.RESPONSES, registry)
+        self.queue = DurationHistogram(names.QUEUE, registry)
+        self.routing = DurationHistogram(names.ROUTING, registry)
+        self.engine_queue = DurationHistogram(names.ENGINE_QUEUE, registry)
+        self.first_token = DurationHistogram(names.FIRST_TOKEN, registry)
+        self.inference = DurationHistogram(names.INFERENCE, registry)
+        self.total = DurationHistogram(names.TOTAL, registry)
+        self.prompt_tokens = counter(names.PROMPT_TOKENS, registry)
+        self.completion_tokens = counter(names.COMPLETION_TOKENS, registry)
+
+
+class AdapterLabels:
+    """Which adapters may become labels: those of the registry, and no more than ``limit``.
+
+    A version that leaves the registry keeps its label as long as the process lives, because
+    a counter that vanishes takes its last increments with it.
+    """
+
+    def __init__(self, limit: int = MAX_ADAPTERS) -> None:
+        self._limit = limit
+        self._known: set[str] = set()
+        self._labels: dict[str | None, str] = {None: BASE, BASE: BASE, UNROUTED: UNROUTED}
+
+    @property
+    def known(self) -> int:
+        """How many adapter versions the process knows now."""
+        return len(self._known)
+
+    def learn(self, adapters: Iterable[str]) -> None:
+        """Take ``adapters`` for the whole of what the registry holds now."""
+        self._known = set(adapters)
+        for adapter in sorted(self._known - self._labels.keys()):
+            if len(self._labels) >= self._limit + 3:
+                return
+            self._labels[adapter] = adapter
+
+    def label(self, adapter: str | None) -> str:
+        """The label for ``adapter`` (None is the base model)."""
+        return self._labels.get(adapter, OTHER)
+
+
+class ProcessMetrics:
+    """What router and worker both count."""
+
+    def __init__(
+        self, process: ProcessName, registry: CollectorRegistry, max_adapters: int = MAX_ADAPTERS
+    ) -> None:
+        self.registry = registry
+        self._labels = AdapterLabels(max_adapters)
+        self._families = _ResponseFamilies(registry)
+        self._responses: dict[str, _ResponseSeries] = {}
+        self._transactions = counter(names.TRANSACTIONS, registry)
+        self._transaction = histogram(names.TRANSACTION, registry)
+        self._by_outcome = {
+            outcome: (self._transactions.labels(outcome), self._transaction.labels(outcome))
+            for outcome in get_args(TransactionOutcome)
+        }
+        self._lag = gauge(names.CONSUMER_LAG, registry)
+        self._span = gauge(names.WINDOW_SPAN, registry)
+        self._paused = gauge(names.PAUSED_PARTITIONS, registry)
+        self._decode_errors = counter(names.DECODE_ERRORS, registry)
+        self._dead_letters = counter(names.DEAD_LETTERS, registry)
+        self._revision = gauge(names.REGISTRY_REVISION, registry)
+        self._adapters = gauge(names.ADAPTERS_KNOWN, registry)
+        self._revision.set(-1)
+        build_info(registry).info(
+            {"process": process, "version": _version(), "python": platform.python_version()}
+        )
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
+
+    def know_adapters(self, adapters: Iterable[str], revision: int) -> None:
+        """Follow the registry: its adapter versions (``id@version``, all of them) and revision.
+
+        Until an adapter is known here its events count under ``other``.
+        """
+        self._labels.learn(adapters)
+        self._adapters.set(self._labels.known)
+        self._revision.set(revision)
+
+    def observe(self, response: Response) -> None:
+        """Count a response that this process has written."""
+        category = "" if response.error is None else response.error.category
+        self._series(adapter_of(response)).observe(category, response.timing, response.usage)
+
+    def observe_all(self, responses: Iterable[Response]) -> None:
+        """Count the responses of one committed transaction."""
+        for response in responses:
+            self.observe(response)
+
+    def observe_response(
+        self,
+        adapter: str | None,
+        status: str,
+        category: str,
+        timing: Timing,
+        usage: Usage = _NO_USAGE,
+    ) -> None:
+        """Count a response by its parts; ``category`` is ignored where ``status`` is ok."""
+        outcome = "" if status == "ok" else category or "internal"
+        self._series(adapter).observe(outcome, timing, usage)
+
+    def observe_transaction(self, outcome: TransactionOutcome, seconds: float) -> None:
+        """Count a transaction and its duration, once its outcome is known."""
+        total, duration = self._by_outcome[outcome]
+        total.inc()
+        duration.observe(seconds)
+
+    def set_lag(self, topic: str, partition: int, records: int) -> None:
+        """Report how far the reader is behind the end of a partition."""
+        self._lag.labels(topic, partition).set(records)
+
+    def set_window_span(self, topic: str, partition: int, offsets: int) -> None:
+        """Report the offsets between the oldest unfinished and the newest fetched record."""
+        self._span.labels(topic, partition).set(offsets)
+
+    def forget_partition(self, topic: str, partition: int) -> None:
+        """Stop reporting a partition that is no longer assigned here."""
+        self._lag.remove_by_labels({"topic": topic, "partition": str(partition)})
+        self._span.remove_by_labels({"topic": topic, "partition": str(partition)})
+
+    def set_paused_partitions(self, partitions: int) -> None:
+        """Report how many assigned partitions are paused."""
+        self._paused.set(partitions)
+
+    def count_decode_error(self, topic: str) -> None:
+        """Count a record of ``topic`` that could not be decoded."""
+        self._decode_errors.labels(topic).inc()
+
+    def count_dead_letter(self, topic: str, category: str) -> None:
+        """Count a record of ``topic`` that was put on the dead-letters topic."""
+        label = category if category in _CATEGORIES else "internal"
+        self._dead_letters.labels(topic, label).inc()
+
+    def _series(self, adapter: str | None) -> _ResponseSeries:
+        label = self._labels.label(adapter)
+        series = self._responses.get(label)
+        if series is None:
+            series = self._responses[label] = _ResponseSeries(self._families, label)
+        return series
+
+
+class RouterMetrics(ProcessMetrics):
+    """The router's metrics."""
+
+    def __init__(self, registry: CollectorRegistry, max_adapters: int = MAX_ADAPTERS) -> None:
+        super().__init__("router", registry, max_adapters)
+        self._routed = counter(names.ROUTED, registry)
+        self._unmatched = counter(names.UNMATCHED, registry)
+        self._queue = DurationHistogram(names.ROUTER_QUEUE, registry)
+        self._routing = DurationHistogram(names.ROUTER_ROUTING, registry)
+        self._batch = histogram(names.ROUTER_BATCH, registry)
+        self._encode = histogram(names.ROUTER_ENCODE, registry)
+        self._in_flight = gauge(names.ROUTER_IN_FLIGHT, registry)
+        self._windows = counter(names.METRIC_WINDOWS, registry)
+        self._late = counter(names.LATE_RESPONSES, registry)
+        self._reasons: dict[str, str] = {}
+        self._routed_by: dict[tuple[str, str], Counter] = {}
+
+    def observe_routing(self, routing: Routing, queue_ms: float | None = None) -> None:
+        """Count a query that was routed; ``queue_ms`` as in the response's timing."""
+        adapter = self._labels.label(routing.adapter)
+        reason = self._reason(routing.reason)
+        routed = self._routed_by.get((adapter, reason))
+        if routed is None:
+            routed = self._routed_by[adapter, reason] = self._routed.labels(adapter, reason)
+        routed.inc()
+        if routing.adapter is None and reason != "explicit":
+            self._unmatched.labels(reason).inc()
+        if routing.routing_ms is not None:
+            self._routing.child(adapter).observe(routing.routing_ms)
+        if queue_ms is not None:
+            self._queue.child(adapter).observe(queue_ms)
+
+    def observe_batch(self, queries: int, encode_seconds: float | None = None) -> None:
+        """Count a micro-batch; without ``encode_seconds`` nothing in it needed the encoder."""
+        self._batch.observe(queries)
+        if encode_seconds is not None:
+            self._encode.observe(encode_seconds)
+
+    def set_in_flight(self, queries: int) -> None:
+        """Report how many queries are fetched and not committed."""
+        self._in_flight.set(queries)
+
+    def count_windows(self, written: int, late_responses: int = 0) -> None:
+        """Count the AdapterMetrics records written, and late responses seen since last time."""
+        self._windows.inc(written)
+        self._late.inc(late_responses)
+
+    def _reason(self, reason: str) -> str:
+        """``reason`` as a label: a word of a small vocabulary, else ``other``."""
+        if reason not in self._reasons:
+            if len(self._reasons) >= _MAX_REASONS or len(reason.split()) > 1:
+                return OTHER
+            self._reasons[reason] = reason
+        return self._reasons[reason]
+
+
+class WorkerMetrics(ProcessMetrics):
+    """The worker's metrics."""
+
+    def __init__(self, registry: CollectorRegistry, max_adapters: int = MAX_ADAPTERS) -> None:
+        super().__init__("worker", registry, max_adapters)
+        self._in_flight = gauge(names.WORKER_IN_FLIGHT, registry)
+        self._in_flight_by: dict[str, Gauge] = {}
+        self._flush = histogram(names.WORKER_FLUSH, registry)
+        self._retries = counter(names.WORKER_RETRIES, registry)
+        self._load = histogram(names.WORKER_ADAPTER_LOAD, registry)
+        self._resident = gauge(names.WORKER_RESIDENT, registry)
+
+    def request_started(self, adapter: str | None) -> str:
+        """Count a request into the engine; returns the label to hand to ``request_finished``."""
+        label = self._labels.label(adapter)
+        self._in_flight_gauge(label).inc()
+        return label
+
+    def request_finished(self, label: str) -> None:
+        """Count a request out of the engine, however it ended."""
+        self._in_flight_gauge(label).dec()
+
+    def observe_flush(self, responses: int) -> None:
+        """Count the responses of one transaction."""
+        self._flush.observe(responses)
+
+    def count_retry(self, category: str) -> None:
+        """Count a request that was written back for another attempt, by its error's category."""
+        self._retries.labels(category if category in _CATEGORIES else "internal").inc()
+
+    def observe_adapter_load(self, seconds: float, ok: bool) -> None:
+        """Count an adapter's first use: fetching, verifying and loading it."""
+        self._load.labels("ok" if ok else "error").observe(seconds)
+
+    def set_resident_adapters(self, adapters: int) -> None:
+        """Report how many adapter versions the engine holds."""
+        self._resident.set(adapters)
+
+    def _in_flight_gauge(self, label: str) -> Gauge:
+        bound = self._in_flight_by.get(label)
+        if bound is None:
+            bound = self._in_flight_by[label] = self._in_flight.labels(label)
+        return bound

@@ -1,0 +1,312 @@
+"""Every Prometheus metric of Lorelay: name, unit, labels and meaning, and nothing else.
+
+Names follow Prometheus' custom: prefix ``lorelay_``, base units (seconds, not milliseconds)
+in the name, counters ending ``_total``. docs/metrics.md holds this table as text.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram", "info"]
+ProcessName = Literal["router", "worker"]
+
+UNROUTED = "unrouted"
+"""Stands for the adapter of a response that failed before any adapter was chosen."""
+
+OTHER = "other"
+"""Stands for every adapter version that this process does not know, so labels stay bounded."""
+
+SECONDS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
+)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+_BOTH: tuple[ProcessName, ...] = ("router", "worker")
+_ROUTER: tuple[ProcessName, ...] = ("router",)
+_WORKER: tuple[ProcessName, ...] = ("worker",)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric; ``name`` is the name as scraped, ``buckets`` are in ``unit``."""
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    processes: tuple[ProcessName, ...] = _BOTH
+
+
+def _counter(
+    name: str,
+    unit: str,
+    meaning: str,
+    labels: tuple[str, ...] = (),
+    processes: tuple[ProcessName, ...] = _BOTH,
+) -> Metric:
+    return Metric(name, "counter", unit, meaning, labels, (), processes)
+
+
+def _gauge(
+    name: str,
+    unit: str,
+    meaning: str,
+    labels: tuple[str, ...] = (),
+    processes: tuple[ProcessName, ...] = _BOTH,
+) -> Metric:
+    return Metric(name, "gauge", unit, meaning, labels, (), processes)
+
+
+def _histogram(  # noqa: PLR0917 - one row of the table below
+    name: str,
+    unit: str,
+    meaning: str,
+    labels: tuple[str, ...] = (),
+    buckets: tuple[float, ...] = SECONDS,
+    processes: tuple[ProcessName, ...] = _BOTH,
+) -> Metric:
+    return Metric(name, "histogram", unit, meaning, labels, buckets, processes)
+
+
+# Responses, counted by the process that writes them: nearly all by workers, by the router
+# only those that fail before they reach a worker.
+
+RESPONSES = _counter(
+    "lorelay_responses_total",
+    "responses",
+    "Responses written, by outcome; category is the error's, empty when status is ok.",
+    ("adapter", "status", "category"),
+)
+QUEUE = _histogram(
+    "lorelay_queue_seconds",
+    "seconds",
+    "Time between a query record's creation and the router's reading it.",
+    ("adapter",),
+)
+ROUTING = _histogram(
+    "lorelay_routing_seconds",
+    "seconds",
+    "Time between the router's reading a query and its sending the request on.",
+    ("adapter",),
+)
+ENGINE_QUEUE = _histogram(
+    "lorelay_engine_queue_seconds",
+    "seconds",
+    "Time a request waited inside the engine for a place in the batch.",
+    ("adapter",),
+)
+FIRST_TOKEN = _histogram(
+    "lorelay_first_token_seconds",
+    "seconds",
+    "Time between a request's arrival in the engine and its first token.",
+    ("adapter",),
+)
+INFERENCE = _histogram(
+    "lorelay_inference_seconds",
+    "seconds",
+    "Time between a request's first scheduling in the engine and its last token.",
+    ("adapter",),
+)
+TOTAL = _histogram(
+    "lorelay_total_seconds",
+    "seconds",
+    "Time between a query record's creation and the making of its response.",
+    ("adapter",),
+)
+PROMPT_TOKENS = _counter(
+    "lorelay_prompt_tokens_total", "tokens", "Tokens read from prompts.", ("adapter",)
+)
+COMPLETION_TOKENS = _counter(
+    "lorelay_completion_tokens_total", "tokens", "Tokens generated.", ("adapter",)
+)
+
+# Kafka
+
+TRANSACTIONS = _counter(
+    "lorelay_transactions_total",
+    "transactions",
+    "Kafka transactions by outcome: committed, aborted, fenced (another member owns the "
+    "partition now) or unknown (the broker did not say; offsets are read again).",
+    ("outcome",),
+)
+TRANSACTION = _histogram(
+    "lorelay_transaction_seconds",
+    "seconds",
+    "Duration of a Kafka transaction from its begin to its outcome.",
+    ("outcome",),
+)
+CONSUMER_LAG = _gauge(
+    "lorelay_consumer_lag_records",
+    "records",
+    "Offsets between the last record fetched and the end of the partition.",
+    ("topic", "partition"),
+)
+WINDOW_SPAN = _gauge(
+    "lorelay_window_span_offsets",
+    "offsets",
+    "Offsets between the oldest unfinished and the newest fetched record of a partition.",
+    ("topic", "partition"),
+)
+PAUSED_PARTITIONS = _gauge(
+    "lorelay_paused_partitions",
+    "partitions",
+    "Assigned partitions that are paused for back-pressure.",
+)
+DECODE_ERRORS = _counter(
+    "lorelay_decode_errors_total",
+    "records",
+    "Records that could not be decoded.",
+    ("topic",),
+)
+DEAD_LETTERS = _counter(
+    "lorelay_dead_letters_total",
+    "records",
+    "Records kept on the dead-letters topic, by the topic they came from.",
+    ("topic", "category"),
+)
+
+# Registry
+
+REGISTRY_REVISION = _gauge(
+    "lorelay_registry_revision",
+    "offset",
+    "Revision of the adapter registry that this process has read to.",
+)
+ADAPTERS_KNOWN = _gauge(
+    "lorelay_adapters_known", "adapters", "Adapter versions that this process knows."
+)
+BUILD_INFO = Metric(
+    "lorelay_build_info",
+    "info",
+    "",
+    "Always 1; the labels tell the process, its version and its Python.",
+    ("process", "version", "python"),
+)
+
+# Router
+
+ROUTED = _counter(
+    "lorelay_router_queries_total",
+    "queries",
+    "Queries routed to a worker, by the adapter chosen for them and the reason in one word.",
+    ("adapter", "reason"),
+    _ROUTER,
+)
+UNMATCHED = _counter(
+    "lorelay_router_unmatched_total",
+    "queries",
+    "Queries that selection found no adapter for, so that the base model answers.",
+    ("reason",),
+    _ROUTER,
+)
+ROUTER_QUEUE = _histogram(
+    "lorelay_router_queue_seconds",
+    "seconds",
+    "The same as lorelay_queue_seconds, seen as the query is routed, not as it is answered.",
+    ("adapter",),
+    SECONDS,
+    _ROUTER,
+)
+ROUTER_ROUTING = _histogram(
+    "lorelay_router_routing_seconds",
+    "seconds",
+    "The same as lorelay_routing_seconds, seen as the query is routed, not as it is answered.",
+    ("adapter",),
+    SECONDS,
+    _ROUTER,
+)
+ROUTER_BATCH = _histogram(
+    "lorelay_router_batch_queries",
+    "queries",
+    "Queries in one micro-batch, that is in one transaction.",
+    (),
+    SIZES,
+    _ROUTER,
+)
+ROUTER_ENCODE = _histogram(
+    "lorelay_router_encode_seconds",
+    "seconds",
+    "Time to turn the texts of one micro-batch into vectors.",
+    (),
+    SECONDS,
+    _ROUTER,
+)
+ROUTER_IN_FLIGHT = _gauge(
+    "lorelay_router_in_flight_queries",
+    "queries",
+    "Queries fetched and not yet committed with their requests.",
+    (),
+    _ROUTER,
+)
+METRIC_WINDOWS = _counter(
+    "lorelay_router_metric_windows_total",
+    "records",
+    "AdapterMetrics records written by the metrics agent.",
+    (),
+    _ROUTER,
+)
+LATE_RESPONSES = _counter(
+    "lorelay_router_late_responses_total",
+    "responses",
+    "Responses counted in a later window, because theirs was written already.",
+    (),
+    _ROUTER,
+)
+
+# Worker
+
+WORKER_IN_FLIGHT = _gauge(
+    "lorelay_worker_in_flight_requests",
+    "requests",
+    "Requests handed to the engine and not yet finished.",
+    ("adapter",),
+    _WORKER,
+)
+WORKER_FLUSH = _histogram(
+    "lorelay_worker_flush_responses",
+    "responses",
+    "Responses in one transaction.",
+    (),
+    SIZES,
+    _WORKER,
+)
+WORKER_RETRIES = _counter(
+    "lorelay_worker_retries_total",
+    "requests",
+    "Requests written back for another attempt.",
+    ("category",),
+    _WORKER,
+)
+WORKER_ADAPTER_LOAD = _histogram(
+    "lorelay_worker_adapter_load_seconds",
+    "seconds",
+    "Time to fetch, verify and load an adapter on its first use, by outcome: ok or error.",
+    ("outcome",),
+    SECONDS,
+    _WORKER,
+)
+WORKER_RESIDENT = _gauge(
+    "lorelay_worker_adapters_resident",
+    "adapters",
+    "Adapter versions that the engine holds.",
+    (),
+    _WORKER,
+)
+
+ALL: tuple[Metric, ...] = tuple(value for value in [*globals().values()] if type(value) is Metric)
+"""Every metric above, in this order."""
+
+
+def markdown_table(process: ProcessName | None = None) -> str:
+    """The metrics as a Markdown table: all, or those that one process serves."""
+    rows = [
+        f"| `{metric.name}` | {metric.kind} | {metric.unit or '-'} "
+        f"| {', '.join(metric.labels) or '-'} | {', '.join(metric.processes)} | {metric.meaning} |"
+        for metric in ALL
+        if process is None or process in metric.processes
+    ]
+    head = ["| metric | type | unit | labels | served by | meaning |", "|---|---|---|---|---|---|"]
+    return "\n".join([*head, *rows])
