@@ -1,0 +1,146 @@
+"""Mergeable quantiles of a response's durations.
+
+DDSketch (Masson, Rim, Lee: VLDB 2019): counts in logarithmic bins, so every quantile is
+within 1 % of the true value, and merging adds counts, so it loses nothing and its order
+does not matter. On the wire it is DataDog's protobuf, which has readers in most languages.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ddsketch import DDSketch
+from ddsketch.pb import ddsketch_pb2
+from ddsketch.pb.proto import DDSketchProto, KeyMappingProto
+from google.protobuf.message import DecodeError as ProtobufError  # type: ignore[import-untyped]
+from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-untyped]
+
+RELATIVE_ACCURACY = 0.01
+
+LONGEST_MS = 1e9
+"""Longer durations (11 days) count as this long: the bins of a sketch grow with its range."""
+
+SHORTEST_MS = 1e-3
+"""Shorter durations, and negative ones (two hosts' clocks), count as zero."""
+
+# The library's own functions have no types.
+_MAPPINGS: Any = KeyMappingProto
+_SKETCHES: Any = DDSketchProto
+
+# Field numbers beside DDSketch's own 1 to 4, far enough off for it to grow.
+_FIRST_TOKEN_FIELD = 101
+_QUEUE_FIELD = 102
+
+
+class Quantiles:
+    """Quantiles of durations in milliseconds, within RELATIVE_ACCURACY."""
+
+    __slots__ = ("_sketch",)
+
+    def __init__(self) -> None:
+        self._sketch: Any = DDSketch(RELATIVE_ACCURACY)
+
+    @property
+    def count(self) -> int:
+        """How many durations were added."""
+        return int(self._sketch.count)
+
+    def add(self, ms: float) -> None:
+        """Add a duration; NaN is no duration and not counted."""
+        if ms >= SHORTEST_MS:
+            self._sketch.add(min(ms, LONGEST_MS))
+        elif not math.isnan(ms):
+            self._sketch.add(0.0)
+
+    def merge(self, other: "Quantiles") -> None:
+        """Add all that was added to ``other``."""
+        self._sketch.merge(other._sketch)
+
+    def at(self, quantile: float) -> float | None:
+        """The duration at ``quantile`` (0 to 1), by rank, not interpolated; None: no durations."""
+        value = self._sketch.get_quantile_value(quantile)
+        return None if value is None else float(value)
+
+    def to_protobuf(self) -> bytes:
+        """The sketch as DataDog's DDSketch message, without the empty bins at both ends."""
+        sketch = self._sketch
+        return bytes(
+            ddsketch_pb2.DDSketch(
+                mapping=_MAPPINGS.to_proto(sketch._mapping),
+                positiveValues=_occupied(sketch._store),
+                zeroCount=sketch._zero_count,
+            ).SerializeToString()
+        )
+
+    @classmethod
+    def from_protobuf(cls, message: Any) -> "Quantiles":
+        """A sketch from a parsed DDSketch message."""
+        quantiles = cls()
+        quantiles._sketch.merge(_SKETCHES.from_proto(message))
+        return quantiles
+
+
+def encode(total: Quantiles, first_token: Quantiles, queue: Quantiles) -> bytes:
+    """Three sketches as one DDSketch message.
+
+    Read as a DDSketch message it is the total time: the others stand in fields that DDSketch
+    does not have, which every protobuf reader skips.
+    """
+    return b"".join(
+        [
+            total.to_protobuf(),
+            *_field(_FIRST_TOKEN_FIELD, first_token.to_protobuf()),
+            *_field(_QUEUE_FIELD, queue.to_protobuf()),
+        ]
+    )
+
+
+def decode(payload: bytes) -> tuple[Quantiles, Quantiles, Quantiles]:
+    """Total, first-token and queue time from ``encode``'s bytes; empty bytes are no durations.
+
+    Raises ValueError where ``payload`` is no such message or of another accuracy.
+    """
+    if not payload:
+        return Quantiles(), Quantiles(), Quantiles()
+    try:
+        message = ddsketch_pb2.DDSketch.FromString(payload)
+        others = {
+            field.field_number: ddsketch_pb2.DDSketch.FromString(field.data)
+            for field in UnknownFieldSet(message)
+            if field.field_number in {_FIRST_TOKEN_FIELD, _QUEUE_FIELD}
+        }
+    except ProtobufError as error:
+        raise ValueError(f"not a DDSketch message: {error}") from error
+    first_token, queue = others.get(_FIRST_TOKEN_FIELD), others.get(_QUEUE_FIELD)
+    return (
+        Quantiles.from_protobuf(message),
+        Quantiles() if first_token is None else Quantiles.from_protobuf(first_token),
+        Quantiles() if queue is None else Quantiles.from_protobuf(queue),
+    )
+
+
+def _occupied(store: Any) -> Any:
+    """The store's bins from the first to the last that counts anything."""
+    if store.count == 0:
+        return ddsketch_pb2.Store()
+    first, last = store.min_key - store.offset, store.max_key - store.offset
+    return ddsketch_pb2.Store(
+        contiguousBinCounts=store.bins[first : last + 1], contiguousBinIndexOffset=store.min_key
+    )
+
+
+def _field(number: int, payload: bytes) -> Iterator[bytes]:
+    """A length-delimited protobuf field (wire type 2)."""
+    yield _varint(number << 3 | 2)
+    yield _varint(len(payload))
+    yield payload
+
+
+def _varint(value: int) -> bytes:
+    """``value`` in base 128, low groups first, the top bit set on all but the last."""
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
