@@ -135,16 +135,18 @@ class RecordTooLarge(DecodeError):
 class UnknownSchema(DecodeError):
     """An Avro record whose schema nobody here knows yet.
 
-    ``fingerprint`` is the key to look for on the ``schemas`` topic, or ``id:N`` for an id
-    that the schema registry does not know.
+    Either ``fingerprint``, the key to look for on the ``schemas`` topic, or ``schema_id``,
+    the schema registry's.
     """
 
     code = "unknown_schema"
     retryable = True
 
-    def __init__(self, fingerprint: str) -> None:
-        super().__init__(f"No schema is known for fingerprint {fingerprint}.")
+    def __init__(self, fingerprint: str | None = None, *, schema_id: int | None = None) -> None:
+        which = f"fingerprint {fingerprint}" if schema_id is None else f"registry id {schema_id}"
+        super().__init__(f"The record's Avro schema is not known: {which}.")
         self.fingerprint = fingerprint
+        self.schema_id = schema_id
 
 
 class UnknownAdapter(RequestError):

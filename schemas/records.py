@@ -19,6 +19,12 @@ BASE = "base"
 """The reference that asks for the base model, and its name where an adapter's would stand."""
 
 
+class Record:
+    """What is a Kafka record of its own, with a schema in ``schemas/avro``."""
+
+    __slots__ = ()
+
+
 # What a client asks
 
 
@@ -50,7 +56,7 @@ class ReplyTo:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class Query(Record):
     """A question, either ``prompt`` or ``messages``."""
 
     id: str | None = None
@@ -72,7 +78,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Record):
     """Stop working on a query, if nobody has answered it yet."""
 
     query_id: str
@@ -81,7 +87,7 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
-class Feedback:
+class Feedback(Record):
     """What a person thought of a response."""
 
     query_id: str
@@ -134,7 +140,7 @@ class Routing:
 
 
 @dataclass(frozen=True, slots=True)
-class InferenceRequest:
+class InferenceRequest(Record):
     """A routed query on its way to a worker."""
 
     query: Query
@@ -175,7 +181,7 @@ class ErrorInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class Response(Record):
     """The one answer to a query record."""
 
     query_id: str
@@ -195,7 +201,7 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
+class Chunk(Record):
     """A piece of an answer while it is being written; a new attempt starts at sequence 0."""
 
     query_id: str
@@ -271,7 +277,7 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterVersion:
+class AdapterVersion(Record):
     """One immutable version of an adapter, and the state it is in."""
 
     adapter_id: str
@@ -308,7 +314,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class ExampleSet:
+class ExampleSet(Record):
     """Part ``part`` (from 0) of the ``parts`` that a version's examples are split into."""
 
     adapter_id: str
@@ -333,7 +339,7 @@ class TrafficShare:
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class Traffic(Record):
     """How a family's queries are split over its versions, as a whole."""
 
     family: str
@@ -344,7 +350,7 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
-class LifecycleEvent:
+class LifecycleEvent(Record):
     """Who changed what in a family, when, why and on which figures."""
 
     family: str
@@ -363,7 +369,7 @@ class LifecycleEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerState:
+class WorkerState(Record):
     """What a worker can serve, and that it lives."""
 
     worker_id: str
@@ -382,7 +388,7 @@ class WorkerState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterMetrics:
+class AdapterMetrics(Record):
     """One version's figures over a window, as counted from one partition of responses."""
 
     adapter_id: str
@@ -407,21 +413,6 @@ class AdapterMetrics:
     sketch: bytes = b""
 
 
-Record = (
-    Query
-    | Cancel
-    | Feedback
-    | InferenceRequest
-    | Response
-    | Chunk
-    | AdapterVersion
-    | ExampleSet
-    | Traffic
-    | LifecycleEvent
-    | WorkerState
-    | AdapterMetrics
-)
-
 RECORD_TYPES: tuple[type[Record], ...] = (
     Query,
     Cancel,
@@ -436,4 +427,4 @@ RECORD_TYPES: tuple[type[Record], ...] = (
     WorkerState,
     AdapterMetrics,
 )
-"""Every type that is a record of its own, with a schema in ``schemas/avro``."""
+"""Every kind of Record."""
