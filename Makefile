@@ -10,6 +10,8 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 export UV_PYTHON_DOWNLOADS := never
+# Cached bytecode halves every later start; it is only ever written into our own environments.
+unexport PYTHONDONTWRITEBYTECODE
 # uv's progress bars on a terminal, silence in a log.
 UV_QUIET := $(shell test -t 2 || echo --quiet)
 
@@ -107,6 +109,7 @@ define install
 @$(UV) venv --quiet --allow-existing --python $(PYTHON) $(1)
 @$(UV) pip sync $(UV_QUIET) --python $(1)/bin/python $(2)
 @$(UV) pip install --quiet --no-deps --no-build-isolation --python $(1)/bin/python --editable .
+@$(1)/bin/lorelay --help >/dev/null
 endef
 
 $(STREAMS): requirements/streams.txt requirements/dev.txt pyproject.toml | .uv/.ready

@@ -1,0 +1,1 @@
+"""The local stack: broker, routers and workers as background processes of one folder."""

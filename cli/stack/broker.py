@@ -1,0 +1,209 @@
+"""The local broker: one KRaft node of Apache Kafka, on the loopback interface only."""
+
+import os
+import re
+import shutil
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.stack import ports
+from cli.stack.folder import ProcessRecord, StackFolder
+from cli.stack.processes import Processes
+from cli.stack.readiness import Probe, broker_probe, wait_until_ready
+from schemas.errors import ConfigurationError
+
+NAME = "kafka"
+DEFAULT_PORT = 9092
+JARS = Path(__file__).parents[2] / ".broker" / "jars"
+
+_JAVA_NEEDED = 17
+_OWN_CLUSTER = "or set LORELAY_KAFKA=host:port to use a cluster of yours"
+
+_JVM_OPTIONS = (
+    "-Xmx384m",
+    "-XX:+UseSerialGC",
+    "-XX:-UsePerfData",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
+)
+
+_FIXED_PROPERTIES = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "listener.security.protocol.map": "KAFKA:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "inter.broker.listener.name": "KAFKA",
+    "controller.listener.names": "CONTROLLER",
+    "auto.create.topics.enable": "false",
+    # One node holds the only copy of everything.
+    "default.replication.factor": "1",
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "offsets.topic.num.partitions": "8",
+    "transaction.state.log.num.partitions": "8",
+    # Members join and are given up quickly; the topics' retention stays below the offsets'.
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    "offsets.retention.minutes": str(7 * 24 * 60),
+    # A killed producer's transaction is aborted within a second of its time-out, not within ten.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    # A killed broker can't register again before its old session has ended.
+    "broker.session.timeout.ms": "6000",
+    # A small machine: less memory, fewer threads, and no record written while nothing happens.
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "group.coordinator.threads": "1",
+    "log.cleaner.dedupe.buffer.size": str(8 * 1024 * 1024),
+    "log.cleaner.io.buffer.size": str(256 * 1024),
+    "log.index.size.max.bytes": str(1024 * 1024),
+    "metadata.max.idle.interval.ms": "0",
+    "controller.quorum.append.linger.ms": "5",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """Where the broker listens and keeps its files."""
+
+    data: Path
+    port: int
+    controller_port: int
+    jars: Path = JARS
+
+    @property
+    def address(self) -> str:
+        return f"{ports.LOOPBACK}:{self.port}"
+
+    @property
+    def properties_file(self) -> Path:
+        return self.data / "server.properties"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.data / "log"
+
+    def properties(self) -> Mapping[str, str]:
+        """The broker's configuration."""
+        controller = f"{ports.LOOPBACK}:{self.controller_port}"
+        return _FIXED_PROPERTIES | {
+            "listeners": f"KAFKA://{self.address},CONTROLLER://{controller}",
+            "advertised.listeners": f"KAFKA://{self.address}",
+            "controller.quorum.voters": f"1@{controller}",
+            "log.dirs": str(self.log_dir),
+        }
+
+
+def choose_port(wanted: int | None, last: int | None) -> int:
+    """The port to listen on: the wanted one, the last run's, the usual one, or a free one.
+
+    Raises ConfigurationError where a wanted port is taken, or the last run's, which the
+    processes that still run are connected to.
+    """
+    if wanted == 0:
+        return ports.free_port()
+    for port in (wanted, last):
+        if port is not None:
+            if not ports.is_free(port):
+                raise ConfigurationError(
+                    f"Port {port} is taken by another program: end that, or choose another with "
+                    "`lorelay down` and `lorelay up --kafka-port PORT` (0 for any free one), "
+                    f"{_OWN_CLUSTER}."
+                )
+            return port
+    return DEFAULT_PORT if ports.is_free(DEFAULT_PORT) else ports.free_port()
+
+
+def start(
+    settings: BrokerSettings,
+    processes: Processes,
+    environment: Mapping[str, str],
+    die_with_parent: bool = False,
+) -> ProcessRecord:
+    """Format the data folder if it is new, and start the broker; `broker_probe` says when it is up.
+
+    ``die_with_parent`` kills it when the starting thread ends (where setpriv(1) is there), so
+    that a killed test run leaves no broker behind. Raises ConfigurationError without Java or jars.
+    """
+    java = find_java()
+    if not (settings.jars / ".ready").exists():
+        raise ConfigurationError(
+            f"The local broker is not set up: run `make setup` once, {_OWN_CLUSTER}."
+        )
+    settings.data.mkdir(parents=True, exist_ok=True)
+    lines = (f"{key}={value}\n" for key, value in settings.properties().items())
+    settings.properties_file.write_text("".join(lines))
+    classpath = f"{settings.jars}/*"
+    if not (settings.log_dir / "meta.properties").exists():
+        _format(java, classpath, settings.properties_file)
+    command = [java, *_JVM_OPTIONS, "-cp", classpath, "kafka.Kafka", str(settings.properties_file)]
+    if die_with_parent and (setpriv := shutil.which("setpriv")):
+        command = [setpriv, "--pdeathsig", "KILL", *command]
+    return processes.start(NAME, command, environment, workdir=settings.data)
+
+
+def find_java() -> str:
+    """The path of a Java that can run the broker. Raises ConfigurationError without one."""
+    home = os.environ.get("JAVA_HOME")
+    java = shutil.which("java", path=str(Path(home) / "bin") if home else None)
+    java = java or shutil.which("java")
+    if java is None:
+        raise ConfigurationError(
+            f"The local broker needs Java {_JAVA_NEEDED} or newer, and there is none: install it "
+            f"(on Debian and Ubuntu: openjdk-17-jre-headless), {_OWN_CLUSTER}."
+        )
+    answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    major = java_major(answer.stderr)
+    if major is None or major < _JAVA_NEEDED:
+        raise ConfigurationError(
+            f"The local broker needs Java {_JAVA_NEEDED} or newer, and {java} is "
+            f"{major or 'none'}: install a newer one, {_OWN_CLUSTER}."
+        )
+    return java
+
+
+def java_major(version_text: str) -> int | None:
+    """The major version in what `java -version` prints; 8 for the old form "1.8.0"."""
+    match = re.search(r'version "(?:1\.)?(\d+)', version_text)
+    return int(match[1]) if match else None
+
+
+def _format(java: str, classpath: str, properties: Path) -> None:
+    cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    tool = ["-XX:TieredStopAtLevel=1", "-cp", classpath, "kafka.tools.StorageTool"]
+    done = subprocess.run(
+        # The = keeps an id that begins with a dash from being read as an option.
+        [java, *tool, "format", f"--cluster-id={cluster}", "--config", str(properties)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ConfigurationError(
+            f"The broker's data folder {properties.parent} could not be made: "
+            f"{(done.stderr or done.stdout).strip().splitlines()[-1]}"
+        )
+
+
+@contextmanager
+def running_broker(folder: Path, jars: Path = JARS) -> Iterator[str]:
+    """A broker of its own in ``folder``, for tests and benchmarks; gives its host:port."""
+    stack = StackFolder(folder)
+    processes = Processes(stack)
+    settings = BrokerSettings(stack.kafka_data, ports.free_port(), ports.free_port(), jars)
+    record = start(settings, processes, os.environ, die_with_parent=True)
+    probe: Probe = broker_probe(settings.address)
+    try:
+        wait_until_ready(
+            {NAME: probe}, lambda name: processes.find(name, record) is not None, timeout=60.0
+        )
+        yield settings.address
+    finally:
+        processes.stop(NAME, record, patience=15.0)
