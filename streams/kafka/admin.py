@@ -50,16 +50,17 @@ async def create_topics(
 
 
 async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replication: int) -> None:
-    response = await admin.create_topics(
-        [
-            NewTopic(spec.name, spec.partitions, replication, topic_configs=dict(spec.config))
-            for spec in specs
-        ]
-    )
-    for topic, code, *message in response.topic_errors:
+    topics = [
+        NewTopic(spec.name, spec.partitions, 1, topic_configs=dict(spec.config)) for spec in specs
+    ]
+    for topic in topics:
+        # Its constructor refuses -1, which the protocol allows (KIP-464).
+        topic.replication_factor = replication
+    response = await admin.create_topics(topics)
+    for name, code, *message in response.topic_errors:
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:
-            raise ConfigurationError(f"topic {topic} was not created: {message or error.__name__}")
+            raise ConfigurationError(f"topic {name} was not created: {message or error.__name__}")
 
 
 async def _differences(
