@@ -4,6 +4,7 @@
     +- ConfigurationError       internal             -          -
     +- RegistrationRefused      invalid_request      -          -
     |  +- RegistryConflict      invalid_request      yes        -
+    +- SchemaRegistryUnavailable  internal           yes        -
     +- RequestError
        +- InvalidRequest        invalid_request      -          -
        |  +- PromptTooLong      invalid_request      -          -
@@ -78,6 +79,13 @@ class RegistryConflict(RegistrationRefused):
     """Another writer changed the registry meanwhile; nothing was written."""
 
     code = "registry_conflict"
+    retryable = True
+
+
+class SchemaRegistryUnavailable(LorelayError):
+    """The schema registry did not answer: a record may be readable, but not now."""
+
+    code = "schema_registry_unavailable"
     retryable = True
 
 
