@@ -1,6 +1,7 @@
 """Creates our topics where they are missing; never changes one that is there."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -91,3 +92,30 @@ async def _differences(
             if actual is not None and actual != expected:
                 found.append(Difference(spec.name, setting, actual, expected))
     return found
+
+
+async def await_cluster(
+    settings: KafkaSettings, topics: Sequence[str], on_wait: Callable[[str], None]
+) -> dict[str, int]:
+    """Waits until the cluster answers and all `topics` are there; their partition counts.
+
+    `on_wait` is told, in words, what is being waited for, whenever that changes.
+    """
+    told = ""
+    while True:
+        admin = AIOKafkaAdminClient(**settings.client_kwargs())
+        try:
+            await admin.start()
+            missing = sorted(set(topics) - set(await admin.list_topics()))
+            if not missing:
+                described = await admin.describe_topics(list(topics))
+                return {topic["topic"]: len(topic["partitions"]) for topic in described}
+            reason = f"waiting for topics {', '.join(missing)} at {settings.kafka}"
+        except KafkaError as error:
+            reason = f"waiting for Kafka at {settings.kafka} ({type(error).__name__})"
+        finally:
+            await admin.close()
+        if reason != told:
+            on_wait(reason)
+            told = reason
+        await asyncio.sleep(0.5)

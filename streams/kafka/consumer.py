@@ -107,22 +107,24 @@ class ExactlyOnceConsumer:
         """Offsets between the oldest unfinished and the newest fetched, by owned partition."""
         return {partition: owner.window.span for partition, owner in self._owners.items()}
 
-    def finish(self, record: ConsumerRecord[Any, Any], outputs: Sequence[Output]) -> None:
+    def finish(
+        self, partition: TopicPartition, offset: int, outputs: Sequence[Output] = ()
+    ) -> None:
         """Gives the outputs of a record: they and its offset are committed together.
 
-        Raises: RecordTooLarge; the record is unfinished still, so answer with something smaller.
+        What is finished without an `await` in between goes into one transaction. Raises:
+        RecordTooLarge; the record is unfinished still, so answer with something smaller.
         """
-        partition = TopicPartition(record.topic, record.partition)
-        if record.offset not in self._started[partition]:
+        if offset not in self._started[partition]:
             return
         check_sizes(outputs, self._settings.max_record_bytes)
         owner = self._owners.get(partition)
-        if owner is not None and owner.is_ready and owner.window.is_unfinished(record.offset):
-            owner.finish(record.offset, outputs)
+        if owner is not None and owner.is_ready and owner.window.is_unfinished(offset):
+            owner.finish(offset, outputs)
         else:
             # Between two assignments: kept for the next one, should it be ours.
-            self._results[partition][record.offset] = outputs
-        self._started[partition].discard(record.offset)
+            self._results[partition][offset] = outputs
+        self._started[partition].discard(offset)
         self._room.set()
 
     async def run(self) -> None:

@@ -8,7 +8,7 @@ import logging
 
 from aiokafka import AIOKafkaProducer
 
-from schemas.codec import Codec
+from schemas.codec import Codec, written_schemas
 from schemas.errors import DecodeError
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.table import TableReader
@@ -30,7 +30,7 @@ class WriterSchemas:
         await self._reader.start()
         missing = {
             fingerprint: text
-            for fingerprint, text in self._codec.written_schemas().items()
+            for fingerprint, text in written_schemas().items()
             if fingerprint not in self._published
         }
         if not missing:

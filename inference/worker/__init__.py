@@ -1,0 +1,1 @@
+"""The worker process: requests in, answers out, exactly once."""

@@ -1,0 +1,71 @@
+"""From a request to the engine's terms, and from its answer to a response. Pure."""
+
+from datetime import datetime
+
+from inference.engine.protocol import Completion, Generation, LoadedAdapter
+from schemas.errors import DeadlineExceeded
+from schemas.records import InferenceRequest, Response, Timing
+
+
+def generation(request: InferenceRequest, adapter: LoadedAdapter | None) -> Generation:
+    """What the engine is asked; its request id is unique to this attempt at this record."""
+    query = request.query
+    return Generation(
+        request_id=f"{request.origin}-{request.attempt}",
+        prompt=query.prompt,
+        messages=query.messages,
+        adapter=adapter,
+        sampling=query.sampling,
+        priority=query.priority,
+        stream=query.stream,
+    )
+
+
+def check_deadline(request: InferenceRequest, now: datetime) -> None:
+    """Raises: DeadlineExceeded where the query's time is over."""
+    deadline = request.query.deadline
+    if deadline is not None and now >= deadline:
+        late_ms = (now - deadline).total_seconds() * 1000
+        raise DeadlineExceeded(f"The deadline passed {late_ms:.0f} ms before the engine was free.")
+
+
+def timing(request: InferenceRequest, completion: Completion | None, now: datetime) -> Timing:
+    """Where the time went, all in ms: up to the router, in it, in the engine, and in all."""
+    created_at, routing = request.query.created_at, request.routing
+    queue_ms = None
+    if created_at is not None and routing.routed_at is not None:
+        waited_ms = (routing.routed_at - created_at).total_seconds() * 1000
+        queue_ms = max(0.0, waited_ms - (routing.routing_ms or 0.0))
+    return Timing(
+        queue_ms=queue_ms,
+        routing_ms=routing.routing_ms,
+        engine_queue_ms=completion.engine_queue_ms if completion else None,
+        first_token_ms=completion.first_token_ms if completion else None,
+        inference_ms=completion.inference_ms if completion else None,
+        total_ms=(now - created_at).total_seconds() * 1000 if created_at else None,
+    )
+
+
+def answer(
+    request: InferenceRequest,
+    completion: Completion,
+    served_by: str | None,
+    base_model: str,
+    now: datetime,
+) -> Response:
+    """The response with the engine's answer; `served_by` is `id@version`, None the base model."""
+    return Response(
+        query_id=request.query.id or str(request.origin),
+        status="ok",
+        text=completion.text,
+        finish_reason=completion.finish_reason,
+        adapter=served_by,
+        base_model=base_model,
+        routing=request.routing,
+        usage=completion.usage,
+        timing=timing(request, completion, now),
+        origin=request.origin,
+        attempt=request.attempt,
+        registry_revision=request.registry_revision,
+        created_at=now,
+    )

@@ -1,0 +1,60 @@
+"""Token deltas of streamed answers: sent as they come, idempotent but not transactional."""
+
+from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaProducer
+
+from schemas.codec import Codec
+from schemas.records import Chunk, InferenceRequest
+from streams.kafka.output import TRACEPARENT, Headers
+from streams.kafka.settings import KafkaSettings
+
+
+class ChunkSender:
+    """Sends chunks in the background; readers order them by attempt and sequence."""
+
+    def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connects. Raises: KafkaError."""
+        self._producer = AIOKafkaProducer(
+            enable_idempotence=True, linger_ms=2, **self._settings.client_kwargs()
+        )
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Sends what is left and disconnects."""
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def send(
+        self,
+        request: InferenceRequest,
+        sequence: int,
+        text: str,
+        adapter: str | None,
+        headers: Headers,
+        finish_reason: str | None = None,
+    ) -> None:
+        """Queues one chunk; waits only while the producer's buffer is full."""
+        assert self._producer is not None, "start() comes first"
+        query_id = request.query.id or str(request.origin)
+        chunk = Chunk(
+            query_id=query_id,
+            origin=request.origin,
+            attempt=request.attempt,
+            sequence=sequence,
+            text=text,
+            finish_reason=finish_reason,
+            adapter=adapter,
+            created_at=datetime.now(UTC),
+        )
+        await self._producer.send(
+            self._settings.topics.chunks,
+            self._codec.encode(chunk),
+            key=query_id.encode(),
+            headers=[item for item in headers if item[0] == TRACEPARENT],
+        )

@@ -1,0 +1,99 @@
+"""The metrics agent: counts responses into windows and writes those to the metrics topic.
+
+A member of a group of its own on the responses topic. A window's responses are finished
+together with its record, in one transaction: each is counted once, whatever is killed.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import ConsumerRecord, TopicPartition
+
+from schemas.codec import Codec
+from schemas.errors import DecodeError
+from schemas.records import Response
+from streams.kafka.answers import from_timestamp
+from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
+from streams.kafka.output import Output
+from streams.router.settings import RouterSettings
+from streams.router.windows import ClosedWindow, MetricWindows
+from streams.telemetry.metrics import RouterMetrics
+
+log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.5
+#: Responses in open windows, at most; beyond it reading waits for windows to close.
+_MAX_OPEN = 100_000
+
+
+class MetricsAgent:
+    """Writes AdapterMetrics records; the handler of its own consumer."""
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        codec: Codec,
+        metrics: RouterMetrics,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._codec = codec
+        self._metrics = metrics
+        self._now = now
+        self._topic = settings.topics.metrics
+        self._responses = settings.topics.responses
+        self._windows = MetricWindows(settings.metrics_window)
+        self._consumer = ExactlyOnceConsumer(
+            settings,
+            f"{settings.router_group}-metrics",
+            settings.topics.responses,
+            self,
+            ConsumerOptions(
+                max_in_flight=_MAX_OPEN,
+                session_timeout=settings.session_timeout,
+                instance_id=settings.instance,
+            ),
+        )
+
+    async def run(self) -> None:
+        """Counts and writes until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._consumer.run())
+            tasks.create_task(self._close_windows())
+
+    def on_record(self, record: ConsumerRecord[Any, Any]) -> None:
+        """Counts a response into its window."""
+        try:
+            response = self._codec.decode(Response, record.value or b"")
+        except DecodeError as error:
+            log.warning("response %d@%d not counted: %s", record.partition, record.offset, error)
+            self._metrics.count_decode_error(record.topic)
+            self._consumer.finish(TopicPartition(record.topic, record.partition), record.offset)
+            return
+        at = response.created_at or from_timestamp(record.timestamp)
+        self._windows.add(record.partition, record.offset, response, at)
+
+    def on_lost(self, partition: TopicPartition, offsets: Collection[int]) -> None:
+        """Forgets what the partition's next owner counts again."""
+        self._windows.drop(partition.partition)
+
+    async def _close_windows(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            closed = self._windows.close(self._now())
+            for window in closed:
+                self._write(window)
+            if closed:
+                self._metrics.count_windows(len(closed), self._windows.late)
+
+    def _write(self, window: ClosedWindow) -> None:
+        record = window.record
+        key = f"{record.adapter_id}@{record.adapter_version}".encode()
+        output = Output(self._topic, self._codec.encode(record), key)
+        partition = TopicPartition(self._responses, record.source_partition)
+        *others, last = window.offsets
+        for offset in others:
+            self._consumer.finish(partition, offset)
+        self._consumer.finish(partition, last, [output])

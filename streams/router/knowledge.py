@@ -1,0 +1,65 @@
+"""What the router selects by: an encoder and a selector kept in step with the registry."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+from streams.registry.reader import Registry
+from streams.selection.encoder import Encoder
+from streams.selection.selector import Decision, Selector
+
+log = logging.getLogger(__name__)
+
+
+class Knowledge:
+    """The adapters that selection chooses from.
+
+    `select` and the learning both run in `executor`, which has one thread: they never meet.
+    """
+
+    def __init__(
+        self, encoder: Encoder, selector: Selector, registry: Registry, executor: Executor
+    ) -> None:
+        self._encoder = encoder
+        self._selector = selector
+        self._registry = registry
+        self._executor = executor
+        self._learnt: set[str] = set()
+        self._changed = asyncio.Event()
+
+    @property
+    def adapters(self) -> int:
+        """How many adapter versions can be selected."""
+        return len(self._learnt)
+
+    def select(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[Decision]:
+        """A decision for each text."""
+        return self._selector.select(self._encoder.encode(texts), texts, languages)
+
+    def on_registry_change(self) -> None:
+        """To be called when the registry has changed."""
+        self._changed.set()
+
+    async def follow(self) -> None:
+        """Learns and forgets as the registry changes, until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Makes the selector know just the registry's selectable versions."""
+        wanted = self._registry.selectable()
+        loop = asyncio.get_running_loop()
+        for key in self._learnt - wanted.keys():
+            await loop.run_in_executor(self._executor, self._selector.forget, key)
+            self._learnt.discard(key)
+            log.info("selection forgot %s", key)
+        for key in wanted.keys() - self._learnt:
+            entry = wanted[key]
+            await loop.run_in_executor(
+                self._executor, self._selector.learn, key, entry.examples, entry.languages
+            )
+            self._learnt.add(key)
+            log.info("selection learnt %s from %d examples", key, len(entry.examples))

@@ -1,0 +1,233 @@
+"""The router process: where everything it consists of is built, started and stopped."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from schemas.codec import Codec
+from streams.kafka.admin import await_cluster
+from streams.kafka.writer_schemas import WriterSchemas
+from streams.registry.follow import RegistryFollower
+from streams.router.affinity import PartitionChoice
+from streams.router.batching import MicroBatcher
+from streams.router.faust_app import RouterApp, make_app
+from streams.router.figures import MetricsAgent
+from streams.router.knowledge import Knowledge
+from streams.router.partitions import OwnedPartitions
+from streams.router.router import Router
+from streams.router.settings import RouterSettings
+from streams.selection.encoder import load_encoder
+from streams.selection.selector import Selector
+from streams.telemetry.metrics import RouterMetrics
+from streams.telemetry.server import MetricsServer
+
+log = logging.getLogger(__name__)
+
+_GAUGE_SECONDS = 1.0
+
+
+def run() -> int:
+    """Runs a router until it is told to stop; the exit status."""
+    settings = RouterSettings()
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    for library in ("aiokafka", "faust", "mode", "sentence_transformers"):
+        # aiokafka builds a debug line per record unless its level forbids it.
+        logging.getLogger(library).setLevel(logging.WARNING)
+    return asyncio.run(RouterProcess(settings).run())
+
+
+class RouterProcess:
+    """One router: its parts, and the order in which they start and stop."""
+
+    def __init__(self, settings: RouterSettings) -> None:
+        self._settings = settings
+        self._waiting_for: str | None = "starting"
+        self._is_stopping = asyncio.Event()
+        self._prometheus = CollectorRegistry()
+        self._metrics = RouterMetrics(self._prometheus)
+        # Encoding, selecting and learning share one thread, so they never meet.
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="selection")
+        self._name = settings.instance or f"router-{os.getpid()}"
+
+    async def run(self) -> int:
+        """Serves until SIGTERM or SIGINT; 1 where the Faust app crashed, 0 otherwise."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        server = MetricsServer(
+            self._prometheus,
+            lambda: self._waiting_for,
+            host=self._settings.metrics_host,
+            port=self._settings.metrics_port,
+        )
+        await server.start()
+        try:
+            serving = asyncio.create_task(self._serve())
+            stopping = asyncio.create_task(self._is_stopping.wait())
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if not serving.done():
+                # A start that is still waiting for Kafka has nothing to finish.
+                if self._waiting_for is not None:
+                    serving.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    return await serving
+                return 0
+            return serving.result()
+        finally:
+            await server.stop()
+            self._executor.shutdown(cancel_futures=True)
+
+    def _stop(self, number: int) -> None:
+        if self._is_stopping.is_set():
+            log.warning("second signal: leaving at once")
+            os._exit(128 + number)
+        log.info("stopping")
+        self._is_stopping.set()
+
+    def _wait_for(self, reason: str) -> None:
+        self._waiting_for = reason
+        log.info(reason)
+
+    async def _serve(self) -> int:
+        settings = self._settings
+        topics = settings.topics
+        counts = await await_cluster(
+            settings, [spec.name for spec in topics.specs()], self._wait_for
+        )
+        self._wait_for(f"loading the encoder {settings.encoder}")
+        loop = asyncio.get_running_loop()
+        encoder = await loop.run_in_executor(
+            self._executor, lambda: load_encoder(settings.encoder, threads=settings.encoder_threads)
+        )
+        self._wait_for("reading the registry")
+        codec = Codec()
+        schemas = WriterSchemas(settings, codec)
+        await schemas.start()
+        follower = RegistryFollower(settings, codec)
+        knowledge = Knowledge(encoder, Selector(), follower.registry, self._executor)
+        follower.on_change(lambda: self._on_registry_change(follower, knowledge))
+        await follower.start()
+        await knowledge.refresh()
+        router = Router(
+            codec=codec,
+            topics=topics,
+            schemas=schemas,
+            registry=follower.registry,
+            knowledge=knowledge,
+            partitions=PartitionChoice(counts[topics.requests]),
+            metrics=self._metrics,
+            executor=self._executor,
+            name=self._name,
+        )
+        self._wait_for(f"joining the group {settings.router_group}")
+        app = make_app(settings)
+        partitions = OwnedPartitions(
+            app, settings, topics.queries, self._on_transaction, lambda: batcher.discard()
+        )
+        batcher = MicroBatcher(
+            partitions,
+            router.work,
+            max_batch=settings.router_batch,
+            max_pending=settings.router_pending,
+        )
+        self._on_commit = batcher.on_committed
+        add_routing_agent(app, topics.queries, batcher)
+        agent = MetricsAgent(settings, codec, self._metrics)
+        background = [
+            asyncio.create_task(work)
+            for work in (
+                batcher.run(),
+                knowledge.follow(),
+                agent.run(),
+                self._update_gauges(partitions, batcher),
+            )
+        ]
+        try:
+            await app.start()
+            return await self._until_stopped(app, background)
+        finally:
+            await self._shut_down(app, partitions, batcher, background)
+            await follower.stop()
+            await schemas.stop()
+
+    _on_commit: Callable[[], None]
+
+    def _on_transaction(self, records: int, seconds: float, outcome: str) -> None:
+        self._metrics.observe_transaction(outcome, seconds)
+        self._on_commit()
+
+    def _on_registry_change(self, follower: RegistryFollower, knowledge: Knowledge) -> None:
+        registry = follower.registry
+        self._metrics.know_adapters(registry.keys(), registry.revision)
+        knowledge.on_registry_change()
+
+    async def _update_gauges(self, partitions: OwnedPartitions, batcher: MicroBatcher) -> None:
+        topic = self._settings.topics.queries
+        while True:
+            if self._waiting_for is not None and partitions.is_assigned:
+                self._waiting_for = None
+                log.info("ready")
+            self._metrics.set_in_flight(batcher.in_flight)
+            for number, records in partitions.lag().items():
+                self._metrics.set_lag(topic, number, records)
+            await asyncio.sleep(_GAUGE_SECONDS if self._waiting_for is None else 0.1)
+
+    async def _until_stopped(self, app: RouterApp, background: list[asyncio.Task[Any]]) -> int:
+        crashed = asyncio.create_task(app.wait_until_stopped())
+        stopping = asyncio.create_task(self._is_stopping.wait())
+        done, _ = await asyncio.wait(
+            {crashed, stopping, *background}, return_when=asyncio.FIRST_COMPLETED
+        )
+        stopping.cancel()
+        crashed.cancel()
+        if stopping in done:
+            return 0
+        for task in done & set(background):
+            log.critical("a background task ended: %r", task.exception())
+        if app.crash_reason:
+            log.critical("the Faust app crashed: %r", app.crash_reason)
+        return 1
+
+    async def _shut_down(
+        self,
+        app: RouterApp,
+        partitions: OwnedPartitions,
+        batcher: MicroBatcher,
+        background: list[asyncio.Task[Any]],
+    ) -> None:
+        self._waiting_for = "stopping"
+        consumer: Any = app.consumer
+        consumer.stop_flow()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(batcher.drain(), self._settings.shutdown_seconds)
+        await partitions.close()
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await app.stop()
+
+
+def add_routing_agent(app: RouterApp, topic: str, batcher: MicroBatcher) -> None:
+    """The Faust agent: hands every message to the batcher and acknowledges none.
+
+    `acks=False` on the topic, not only `noack()` on the stream: Faust's own commits would
+    otherwise run ahead of our transactions.
+    """
+    queries = app.topic(topic, value_serializer="raw", key_serializer="raw", acks=False)
+
+    @app.agent(queries, name="routing")
+    async def route(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await batcher.offer(event.message)
+
+

@@ -1,0 +1,206 @@
+"""What the router does with a batch of query records: decode, select, write requests."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from schemas.codec import Codec
+from schemas.errors import DecodeError, RequestError, UnknownSchema, as_request_error
+from schemas.records import BASE, Origin, Query, Routing
+from schemas.topics import Topics
+from schemas.validation import validate_query
+from streams.kafka.answers import error_response, from_timestamp, response_outputs
+from streams.kafka.dead_letters import dead_letter
+from streams.kafka.output import Output, event_headers
+from streams.kafka.writer_schemas import WriterSchemas
+from streams.registry.reader import Registry
+from streams.router.affinity import PartitionChoice
+from streams.router.batching import Arrival
+from streams.router.decisions import (
+    check_deadline,
+    completed,
+    explicit_routing,
+    needs_selection,
+    request,
+    selected_routing,
+    selection_text,
+)
+from streams.router.knowledge import Knowledge
+from streams.telemetry.metrics import RouterMetrics
+
+log = logging.getLogger(__name__)
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(slots=True)
+class _Item:
+    """One query on its way through a batch."""
+
+    arrival: Arrival
+    origin: Origin
+    query: Query
+    routing: Routing | None = None
+    error: RequestError | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.routing is None and self.error is None
+
+
+class Router:
+    """Turns query records into request records, or into error responses and dead letters."""
+
+    def __init__(
+        self,
+        *,
+        codec: Codec,
+        topics: Topics,
+        schemas: WriterSchemas,
+        registry: Registry,
+        knowledge: Knowledge,
+        partitions: PartitionChoice,
+        metrics: RouterMetrics,
+        executor: Executor,
+        name: str,
+        now: Clock = lambda: datetime.now(UTC),
+    ) -> None:
+        self._codec = codec
+        self._topics = topics
+        self._schemas = schemas
+        self._registry = registry
+        self._knowledge = knowledge
+        self._partitions = partitions
+        self._metrics = metrics
+        self._executor = executor
+        self._name = name
+        self._now = now
+
+    async def work(self, arrivals: Sequence[Arrival]) -> list[Sequence[Output]]:
+        """The outputs of each message of a batch; an error becomes an output, too."""
+        items = [await self._read(arrival) for arrival in arrivals]
+        for item in items:
+            if item.is_open and not needs_selection(item.query):
+                self._route_explicitly(item)
+        await self._select([item for item in items if item.is_open])
+        return [self._outputs(item) for item in items]
+
+    async def _read(self, arrival: Arrival) -> _Item:
+        message = arrival.message
+        origin = Origin(message.topic, message.partition, message.offset)
+        try:
+            query = await self._decode(message.value or b"")
+            query = completed(query, origin, from_timestamp(int(message.timestamp * 1000)))
+            item = _Item(arrival, origin, query)
+            validate_query(query, self._topics)
+            check_deadline(query, self._now())
+        except RequestError as error:
+            if isinstance(error, DecodeError):
+                query = Query(id=self._codec.claimed_id(message.value or b"") or str(origin))
+                item = _Item(arrival, origin, query)
+                self._metrics.count_decode_error(message.topic)
+            item.error = error
+        return item
+
+    async def _decode(self, value: bytes) -> Query:
+        try:
+            return self._codec.decode(Query, value)
+        except UnknownSchema:
+            # Its writer published the schema before it wrote: we may only not have read it yet.
+            await self._schemas.catch_up()
+            return self._codec.decode(Query, value)
+
+    def _route_explicitly(self, item: _Item) -> None:
+        try:
+            item.routing = explicit_routing(item.query, self._registry)
+        except RequestError as error:
+            item.error = error
+
+    async def _select(self, items: Sequence[_Item]) -> None:
+        if not items:
+            return
+        texts = [selection_text(item.query) for item in items]
+        languages = [item.query.language for item in items]
+        loop = asyncio.get_running_loop()
+        try:
+            decisions = await loop.run_in_executor(
+                self._executor, self._knowledge.select, texts, languages
+            )
+        except Exception as error:
+            # One text that breaks the encoder must not take the others of its batch with it.
+            if len(items) > 1:
+                for item in items:
+                    await self._select([item])
+            else:
+                log.exception("selection failed for %s", items[0].origin)
+                items[0].error = as_request_error(error)
+            return
+        for item, decision in zip(items, decisions, strict=True):
+            item.routing = selected_routing(decision)
+
+    def _outputs(self, item: _Item) -> Sequence[Output]:
+        try:
+            if item.error is None:
+                return [self._request(item)]
+        except RequestError as error:
+            item.error = error
+        assert item.error is not None
+        return self._refusal(item, item.error)
+
+    def _request(self, item: _Item) -> Output:
+        message: Any = item.arrival.message
+        assert item.routing is not None
+        record = request(
+            item.query,
+            item.origin,
+            item.routing,
+            self._registry.revision,
+            self._now(),
+            item.arrival.at,
+        )
+        adapter = record.routing.adapter or BASE
+        output = Output(
+            self._topics.requests,
+            self._codec.encode(record),
+            adapter.encode(),
+            self._partitions.choose(adapter),
+            event_headers(
+                "InferenceRequest", item.query.id or "", self._name, message.headers or ()
+            ),
+        )
+        self._metrics.observe_routing(record.routing)
+        return output
+
+    def _refusal(self, item: _Item, error: RequestError) -> list[Output]:
+        message: Any = item.arrival.message
+        headers = tuple(message.headers or ())
+        response = error_response(
+            error,
+            item.query.id or str(item.origin),
+            item.origin,
+            now=self._now(),
+            routing=item.routing,
+            created_at=item.query.created_at,
+        )
+        self._metrics.observe(response)
+        outputs = response_outputs(
+            self._codec, self._topics, response, item.query, self._name, headers
+        )
+        if error.dead_letter:
+            self._metrics.count_dead_letter(message.topic, error.category)
+            outputs.append(
+                dead_letter(
+                    self._topics.dead_letters,
+                    (message.topic, message.partition, message.offset),
+                    message.key,
+                    message.value,
+                    headers,
+                    error,
+                    "router",
+                )
+            )
+        return outputs
