@@ -101,24 +101,22 @@ class BrokerSettings:
         }
 
 
-def choose_port(wanted: int | None, last: int | None) -> int:
-    """The port to listen on: the wanted one, the last run's, the usual one, or a free one.
+def choose_port(wanted: int | None) -> int:
+    """The port to listen on: the wanted one (0: any free one), else the usual or a free one.
 
-    Raises ConfigurationError where a wanted port is taken, or the last run's, which the
-    processes that still run are connected to.
+    Raises ConfigurationError where the wanted one is taken.
     """
     if wanted == 0:
         return ports.free_port()
-    for port in (wanted, last):
-        if port is not None:
-            if not ports.is_free(port):
-                raise ConfigurationError(
-                    f"Port {port} is taken by another program: end that, or choose another with "
-                    "`lorelay down` and `lorelay up --kafka-port PORT` (0 for any free one), "
-                    f"{_OWN_CLUSTER}."
-                )
-            return port
-    return DEFAULT_PORT if ports.is_free(DEFAULT_PORT) else ports.free_port()
+    if wanted is None:
+        return DEFAULT_PORT if ports.is_free(DEFAULT_PORT) else ports.free_port()
+    if not ports.is_free(wanted):
+        raise ConfigurationError(
+            f"Port {wanted} is taken by another program: end that, or choose another with "
+            f"`lorelay down` and `lorelay up --kafka-port PORT` (0 for any free one), "
+            f"{_OWN_CLUSTER}."
+        )
+    return wanted
 
 
 def start(

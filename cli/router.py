@@ -1,0 +1,16 @@
+"""`lorelay router`."""
+
+import typer
+
+from cli.settings_file import SettingsOption, read_settings_file
+
+
+def router(settings: SettingsOption = None) -> None:
+    """Route queries to adapters until told to stop.
+
+    Takes its settings from LORELAY_* variables; any number may run, on any machine.
+    """
+    read_settings_file(settings)
+    from streams.router.main import run
+
+    raise typer.Exit(run())

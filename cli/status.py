@@ -1,0 +1,49 @@
+"""`lorelay status`."""
+
+import json
+import os
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.display import StackDisplay
+from cli.stack.folder import StackFolder
+from cli.stack.stack import LocalStack, ProcessStatus
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the processes of this folder's stack; the exit status is 1 unless all are ready."""
+    console = Console()
+    folder = StackFolder(Path(".lorelay"))
+    found = LocalStack(folder, os.environ, StackDisplay(console)).status()
+    kafka = folder.read().kafka
+    if as_json:
+        typer.echo(json.dumps({"kafka": kafka, "processes": [asdict(p) for p in found]}, indent=2))
+    elif kafka is None:
+        console.print("Nothing runs in this folder; `lorelay up` starts a stack.")
+    else:
+        console.print(f"Kafka: [bold]{kafka}[/]", highlight=False)
+        console.print(_table(found))
+    if not found or not all(process.ready for process in found):
+        raise typer.Exit(1)
+
+
+def _table(processes: list[ProcessStatus]) -> Table:
+    table = Table("process", "pid", "state", "since", "metrics", box=None, pad_edge=False)
+    for process in processes:
+        state = "[green]ready" if process.ready else f"[red]{process.waits_for}"
+        table.add_row(
+            process.name,
+            str(process.pid or "-"),
+            state,
+            f"{datetime.fromisoformat(process.started).astimezone():%d %b %H:%M:%S}",
+            process.metrics or "-",
+        )
+    return table
