@@ -1,13 +1,17 @@
 """Token deltas of streamed answers: sent as they come, idempotent but not transactional."""
 
+import logging
 from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from schemas.codec import Codec
 from schemas.records import Chunk, InferenceRequest
 from streams.kafka.output import TRACEPARENT, Headers
 from streams.kafka.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
 
 
 class ChunkSender:
@@ -52,9 +56,13 @@ class ChunkSender:
             adapter=adapter,
             created_at=datetime.now(UTC),
         )
-        await self._producer.send(
-            self._settings.topics.chunks,
-            self._codec.encode(chunk),
-            key=query_id.encode(),
-            headers=[item for item in headers if item[0] == TRACEPARENT],
-        )
+        try:
+            await self._producer.send(
+                self._settings.topics.chunks,
+                self._codec.encode(chunk),
+                key=query_id.encode(),
+                headers=[item for item in headers if item[0] == TRACEPARENT],
+            )
+        except KafkaError as error:
+            # A stream may have holes, which its sequence numbers show; the response has none.
+            log.warning("chunk %d of %s was not sent: %r", sequence, query_id, error)

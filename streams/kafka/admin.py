@@ -64,9 +64,7 @@ async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replic
             raise ConfigurationError(f"topic {name} was not created: {message or error.__name__}")
 
 
-async def _differences(
-    admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]
-) -> list[Difference]:
+async def _differences(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list[Difference]:
     if not specs:
         return []
     names = [spec.name for spec in specs]

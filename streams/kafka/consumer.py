@@ -140,11 +140,14 @@ class ExactlyOnceConsumer:
                     await asyncio.wait_for(self._is_stopping.wait(), delay)
                 delay = min(delay * 2, 10.0)
 
-    async def stop(self, timeout: float) -> None:
-        """Fetches no more, waits for what is in flight, commits it, and leaves the group."""
+    async def stop(self, within: float) -> None:
+        """Fetches no more; waits, `within` seconds, until what is in flight is committed.
+
+        `run` ends then; cancel it where the time was too short.
+        """
         self._is_stopping.set()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within):
                 while self.in_flight:
                     self._room.clear()
                     await self._room.wait()
@@ -263,7 +266,9 @@ class ExactlyOnceConsumer:
             self._results[owner.partition].update(owner.unwritten)
         self._owners.clear()
 
-    async def _assign(self, consumer: AIOKafkaConsumer, assigned: Collection[TopicPartition]) -> None:
+    async def _assign(
+        self, consumer: AIOKafkaConsumer, assigned: Collection[TopicPartition]
+    ) -> None:
         for partition in set(self._started) | set(self._results):
             if partition not in assigned:
                 self._results.pop(partition, None)
@@ -309,7 +314,7 @@ class ExactlyOnceConsumer:
         self._room.set()
 
 
-class _Listener(ConsumerRebalanceListener):
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     """Passes rebalances on; aiokafka awaits these, and swallows what they raise."""
 
     def __init__(self, member: ExactlyOnceConsumer) -> None:
@@ -327,5 +332,3 @@ class _Listener(ConsumerRebalanceListener):
 def _sticky_assignor() -> type[StickyPartitionAssignor]:
     # aiokafka keeps the last assignment on the class: two members in one process would share it.
     return type("StickyAssignor", (StickyPartitionAssignor,), {})
-
-

@@ -68,8 +68,10 @@ class TableReader:
         assert self._consumer is not None, "start() comes first"
         partitions = list(self._consumer.assignment())
         ends = await self._consumer.end_offsets(partitions)
-        while any([await self._consumer.position(p) < ends[p] for p in partitions]):  # noqa: C419
-            await asyncio.sleep(0.005)
+        for partition in partitions:
+            # The position is moved by the task that follows, and nothing else tells of it.
+            while await self._consumer.position(partition) < ends[partition]:
+                await asyncio.sleep(0.005)
 
     async def stop(self) -> None:
         """Ends following."""

@@ -81,9 +81,7 @@ class PartitionTransactions:
             **self._settings.client_kwargs(),
         )
         await self._producer.start()
-        offsets = await admin.list_consumer_group_offsets(
-            self._group, partitions=[self._partition]
-        )
+        offsets = await admin.list_consumer_group_offsets(self._group, partitions=[self._partition])
         found = offsets.get(self._partition)
         if found is None or found.offset < 0:
             return None
@@ -171,4 +169,3 @@ class PartitionTransactions:
         # An error is read in commit(), or lost with the transaction that failed before it.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         return future
-

@@ -42,6 +42,7 @@ class MicroBatcher:
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._is_working = False
+        partitions.listen(self._room.set, self._discard)
 
     @property
     def in_flight(self) -> int:
@@ -59,11 +60,7 @@ class MicroBatcher:
             self._room.clear()
             await self._room.wait()
 
-    def on_committed(self) -> None:
-        """To be called after each transaction: there may be room again."""
-        self._room.set()
-
-    def discard(self) -> None:
+    def _discard(self) -> None:
         """Forgets what was read under an assignment that is gone."""
         self._arrivals.clear()
         self._room.set()

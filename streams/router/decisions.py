@@ -70,4 +70,3 @@ def request(
     """The request for the workers; `arrived` is when the query was read (`perf_counter`)."""
     timed = replace(routing, routed_at=now, routing_ms=(perf_counter() - arrived) * 1000)
     return InferenceRequest(query=query, routing=timed, origin=origin, registry_revision=revision)
-

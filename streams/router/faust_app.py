@@ -56,7 +56,9 @@ def make_app(settings: RouterSettings) -> RouterApp:
         consumer_group_instance_id=settings.instance,
         broker_session_timeout=settings.session_timeout,
         broker_heartbeat_interval=settings.session_timeout / 5,
-        broker_request_timeout=max(settings.request_timeout_ms / 1000, settings.session_timeout + 1),
+        broker_request_timeout=max(
+            settings.request_timeout_ms / 1000, settings.session_timeout + 1
+        ),
         broker_rebalance_timeout=30.0,
         broker_max_poll_records=1024,
         broker_max_poll_interval=3600.0,

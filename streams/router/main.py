@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +15,7 @@ from streams.kafka.admin import await_cluster
 from streams.kafka.writer_schemas import WriterSchemas
 from streams.registry.follow import RegistryFollower
 from streams.router.affinity import PartitionChoice
+from streams.router.agent import add_routing_agent
 from streams.router.batching import MicroBatcher
 from streams.router.faust_app import RouterApp, make_app
 from streams.router.figures import MetricsAgent
@@ -131,16 +131,13 @@ class RouterProcess:
         )
         self._wait_for(f"joining the group {settings.router_group}")
         app = make_app(settings)
-        partitions = OwnedPartitions(
-            app, settings, topics.queries, self._on_transaction, lambda: batcher.discard()
-        )
+        partitions = OwnedPartitions(app, settings, topics.queries, self._on_transaction)
         batcher = MicroBatcher(
             partitions,
             router.work,
             max_batch=settings.router_batch,
             max_pending=settings.router_pending,
         )
-        self._on_commit = batcher.on_committed
         add_routing_agent(app, topics.queries, batcher)
         agent = MetricsAgent(settings, codec, self._metrics)
         background = [
@@ -160,11 +157,9 @@ class RouterProcess:
             await follower.stop()
             await schemas.stop()
 
-    _on_commit: Callable[[], None]
-
     def _on_transaction(self, records: int, seconds: float, outcome: str) -> None:
         self._metrics.observe_transaction(outcome, seconds)
-        self._on_commit()
+        self._metrics.observe_batch(records)
 
     def _on_registry_change(self, follower: RegistryFollower, knowledge: Knowledge) -> None:
         registry = follower.registry
@@ -215,19 +210,3 @@ class RouterProcess:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await app.stop()
-
-
-def add_routing_agent(app: RouterApp, topic: str, batcher: MicroBatcher) -> None:
-    """The Faust agent: hands every message to the batcher and acknowledges none.
-
-    `acks=False` on the topic, not only `noack()` on the stream: Faust's own commits would
-    otherwise run ahead of our transactions.
-    """
-    queries = app.topic(topic, value_serializer="raw", key_serializer="raw", acks=False)
-
-    @app.agent(queries, name="routing")
-    async def route(stream: Any) -> None:
-        async for event in stream.noack().events():
-            await batcher.offer(event.message)
-
-

@@ -32,19 +32,25 @@ class OwnedPartitions:
         settings: KafkaSettings,
         topic: str,
         on_transaction: OnTransaction,
-        on_revoked: Callable[[], None] = lambda: None,
     ) -> None:
         self._app = app
         self._settings = settings
         self._topic = topic
         self._on_transaction = on_transaction
-        self._on_revoked = on_revoked
+        self._on_committed: Callable[[], None] = lambda: None
+        self._on_revoked: Callable[[], None] = lambda: None
         self._owners: dict[int, PartitionOwner] = {}
         self._generation = -1
         self._lock = asyncio.Lock()
         self.is_assigned = False
-        app.on_rebalance_complete.connect(self._assigned, weak=False)
-        app.on_partitions_revoked.connect(self._revoked, weak=False)
+        signals: Any = app
+        signals.on_rebalance_complete.connect(self._assigned, weak=False)
+        signals.on_partitions_revoked.connect(self._revoked, weak=False)
+
+    def listen(self, on_committed: Callable[[], None], on_revoked: Callable[[], None]) -> None:
+        """Whom to tell that a transaction has ended, and that all partitions were given up."""
+        self._on_committed = on_committed
+        self._on_revoked = on_revoked
 
     def accept(self, message: Any) -> PartitionOwner | None:
         """The owner to finish this message with; None for a stale or repeated one."""
@@ -117,7 +123,7 @@ class OwnedPartitions:
             partition,
             PartitionTransactions(self._settings, group, partition),
             linger_seconds=0.0,
-            on_transaction=self._on_transaction,
+            on_transaction=self._transaction_ended,
             on_lost=self._lost,
         )
         self._owners[number] = owner
@@ -132,6 +138,10 @@ class OwnedPartitions:
         starts = await consumer.earliest_offsets(tp)
         ends = await consumer.highwaters(tp)
         return starts[tp], ends[tp]
+
+    def _transaction_ended(self, records: int, seconds: float, outcome: str) -> None:
+        self._on_transaction(records, seconds, outcome)
+        self._on_committed()
 
     def _lost(self, owner: PartitionOwner) -> None:
         if self._owners.get(owner.partition.partition) is owner:

@@ -1,0 +1,229 @@
+"""The worker process: where everything it consists of is built, started and stopped."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+import signal
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import TopicPartition
+from prometheus_client import CollectorRegistry
+
+from inference.adapters.store import AdapterStore
+from inference.engine.config import load_settings
+from inference.engine.factory import make_engine
+from inference.engine.protocol import Engine
+from inference.worker.chunks import ChunkSender
+from inference.worker.heartbeat import Heartbeat
+from inference.worker.serving import Serving
+from inference.worker.settings import WorkerSettings
+from schemas.codec import Codec
+from schemas.records import WorkerState
+from streams.kafka.admin import await_cluster
+from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
+from streams.kafka.writer_schemas import WriterSchemas
+from streams.registry.follow import RegistryFollower
+from streams.telemetry.metrics import WorkerMetrics
+from streams.telemetry.server import MetricsServer
+
+log = logging.getLogger(__name__)
+
+_GAUGE_SECONDS = 1.0
+
+
+def run() -> int:
+    """Runs a worker until it is told to stop; the exit status."""
+    settings = WorkerSettings()
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # aiokafka builds a debug line per record unless its level forbids it.
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    engine = make_engine(settings.engine, load_settings(settings.vllm_config))
+    return asyncio.run(WorkerProcess(settings, engine).run())
+
+
+class WorkerProcess:
+    """One worker: its parts, and the order in which they start and stop."""
+
+    def __init__(self, settings: WorkerSettings, engine: Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._waiting_for: str | None = "starting"
+        self._is_stopping = asyncio.Event()
+        self._exit_status = 0
+        self._prometheus = CollectorRegistry()
+        self._metrics = WorkerMetrics(self._prometheus)
+        self._name = settings.instance or f"worker-{platform.node()}-{os.getpid()}"
+        self._started_at = datetime.now(UTC)
+
+    async def run(self) -> int:
+        """Serves until SIGTERM or SIGINT; 1 where the engine died, 0 otherwise."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        server = MetricsServer(
+            self._prometheus,
+            lambda: self._waiting_for,
+            self._engine.metrics_text,
+            host=self._settings.metrics_host,
+            port=self._settings.metrics_port,
+        )
+        await server.start()
+        serving = asyncio.create_task(self._serve())
+        stopping = asyncio.create_task(self._is_stopping.wait())
+        try:
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done() and self._waiting_for is not None:
+                # A start that is still waiting has nothing to finish.
+                serving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await serving
+            return self._exit_status
+        finally:
+            stopping.cancel()
+            await self._engine.stop()
+            await server.stop()
+
+    def _stop(self, number: int) -> None:
+        if self._is_stopping.is_set():
+            log.warning("second signal: leaving at once")
+            os._exit(128 + number)
+        log.info("stopping")
+        self._is_stopping.set()
+
+    def _on_engine_death(self) -> None:
+        if not self._is_stopping.is_set():
+            log.critical("the engine died; leaving, so that its requests are served again")
+            self._exit_status = 1
+            self._is_stopping.set()
+
+    def _wait_for(self, reason: str) -> None:
+        self._waiting_for = reason
+        log.info(reason)
+
+    async def _serve(self) -> None:
+        settings = self._settings
+        topics = settings.topics
+        await await_cluster(settings, [spec.name for spec in topics.specs()], self._wait_for)
+        self._wait_for(f"starting the engine {settings.engine}")
+        await self._engine.start()
+        self._wait_for("reading the registry")
+        codec = Codec()
+        schemas = WriterSchemas(settings, codec)
+        follower = RegistryFollower(settings, codec)
+        chunks = ChunkSender(settings, codec)
+        await schemas.start()
+        await follower.start()
+        await chunks.start()
+        store = AdapterStore(self._engine, on_load=self._metrics.observe_adapter_load)
+        await self._preload(store)
+        serving = Serving(
+            engine=self._engine,
+            store=store,
+            registry=follower,
+            codec=codec,
+            topics=topics,
+            schemas=schemas,
+            chunks=chunks,
+            metrics=self._metrics,
+            name=self._name,
+            max_attempts=settings.max_attempts,
+            on_engine_death=self._on_engine_death,
+        )
+        consumer = ExactlyOnceConsumer(
+            settings,
+            settings.worker_group,
+            topics.requests,
+            serving,
+            ConsumerOptions(
+                max_in_flight=settings.max_in_flight or 2 * self._engine.limits.max_num_seqs,
+                linger_seconds=settings.flush_linger,
+                session_timeout=settings.session_timeout,
+                instance_id=settings.instance,
+            ),
+            self._on_transaction,
+        )
+        serving.consumer = consumer
+        heartbeat = Heartbeat(
+            settings,
+            codec,
+            lambda: self._state(consumer, store),
+            settings.heartbeat_seconds,
+        )
+        consuming = asyncio.create_task(consumer.run())
+        background = [
+            asyncio.create_task(heartbeat.run()),
+            asyncio.create_task(self._update_gauges(consumer, store, follower)),
+            asyncio.create_task(self._watch_engine()),
+        ]
+        try:
+            await asyncio.wait(
+                {consuming, asyncio.create_task(self._is_stopping.wait())},
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            self._waiting_for = "stopping"
+            await consumer.stop(0.0 if self._exit_status else settings.shutdown_seconds)
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            consuming.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await consuming
+            await heartbeat.stop()
+            await chunks.stop()
+            await follower.stop()
+            await schemas.stop()
+
+    async def _preload(self, store: AdapterStore) -> None:
+        """Loads what the engine's settings name; see `lora_modules`."""
+
+    def _on_transaction(self, records: int, seconds: float, outcome: Any) -> None:
+        self._metrics.observe_transaction(outcome, seconds)
+        self._metrics.observe_flush(records)
+
+    def _state(self, consumer: ExactlyOnceConsumer, store: AdapterStore) -> WorkerState:
+        limits = self._engine.limits
+        return WorkerState(
+            worker_id=self._name,
+            base_model=limits.base_model,
+            engine=self._settings.engine,
+            status="stopping" if self._is_stopping.is_set() else "ready",
+            max_model_len=limits.max_model_len,
+            max_num_seqs=limits.max_num_seqs,
+            max_loras=limits.max_loras,
+            max_lora_rank=limits.max_lora_rank,
+            resident_adapters=store.resident,
+            in_flight=consumer.in_flight,
+            host=platform.node(),
+            started_at=self._started_at,
+            heartbeat_at=datetime.now(UTC),
+        )
+
+    async def _update_gauges(
+        self, consumer: ExactlyOnceConsumer, store: AdapterStore, follower: RegistryFollower
+    ) -> None:
+        known: set[TopicPartition] = set()
+        while True:
+            self._waiting_for = consumer.not_ready
+            lags, spans = consumer.lag(), consumer.spans()
+            for partition in known - spans.keys():
+                self._metrics.forget_partition(partition.topic, partition.partition)
+            known = set(spans)
+            for partition, span in spans.items():
+                self._metrics.set_window_span(partition.topic, partition.partition, span)
+            for partition, records in lags.items():
+                self._metrics.set_lag(partition.topic, partition.partition, records)
+            self._metrics.set_resident_adapters(len(store.resident))
+            registry = follower.registry
+            self._metrics.know_adapters(registry.keys(), registry.revision)
+            await asyncio.sleep(_GAUGE_SECONDS if self._waiting_for is None else 0.1)
+
+    async def _watch_engine(self) -> None:
+        while await self._engine.healthy():  # noqa: ASYNC110 - the protocol offers no event
+            await asyncio.sleep(_GAUGE_SECONDS)
+        self._on_engine_death()
