@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -16,12 +16,12 @@ from cli.query_client import Answer, QueryClient
 from cli.streamed_text import StreamedText
 from schemas.errors import LorelayError
 from schemas.json_form import to_json
-from schemas.records import Chunk, Query, Response, Sampling
+from schemas.records import Chunk, Query, Routing, Sampling
 from schemas.validation import validate_query
 from streams.kafka.settings import KafkaSettings
 
 #: After this long without an answer, whoever waits is told which processes don't run.
-_PATIENCE_SECONDS = 3.0
+_PATIENCE_SECONDS = 2.0
 
 
 class NoAnswer(LorelayError):
@@ -31,10 +31,9 @@ class NoAnswer(LorelayError):
 
 
 class AnsweredWithError(LorelayError):
-    """The answer is an error, which has been said already where JSON was asked for."""
+    """The response is there, and it is an error; the message is the response's."""
 
-    def __init__(self, response: Response) -> None:
-        super().__init__(response.error.message if response.error else "no reason given")
+    code = "answered_with_error"
 
 
 def ask(
@@ -54,7 +53,7 @@ def ask(
     temperature: Annotated[
         float | None, typer.Option(help="0 for the likeliest answer, up to 2.")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 60.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for it.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
     stream: Annotated[bool, typer.Option("--stream", help="Print words as they come.")] = False,
 ) -> None:
@@ -73,40 +72,63 @@ def ask(
         sampling=Sampling(max_tokens=max_tokens, temperature=temperature),
         timeout_ms=timeout * 1000,
         stream=stream,
-        created_at=datetime.now(UTC),
     )
     validate_query(query, settings.topics)
-    shown = StreamedText(sys.stdout.write) if stream and not as_json else None
-    answer = asyncio.run(_answer(settings, query, timeout, shown, as_json))
+    shown = StreamedText(sys.stdout.write)
+    answer = asyncio.run(_answer(settings, query, timeout, _chunk_printer(shown, as_json)))
     if as_json:
         typer.echo(to_json(answer.response, indent=not stream))
+    elif answer.response.error is None:
+        shown.finish(answer.response.text or "")
+        Console(highlight=False).print(_summary(answer), style="dim", soft_wrap=True)
     if answer.response.error is not None:
+        raise AnsweredWithError(answer.response.error.message)
+
+
+def _chunk_printer(shown: StreamedText, as_json: bool) -> Callable[[Chunk], None]:
+    def on_chunk(chunk: Chunk) -> None:
         if as_json:
-            raise typer.Exit(1)
-        raise AnsweredWithError(answer.response)
-    if not as_json:
-        _print(answer, shown)
+            typer.echo(to_json(chunk))
+        else:
+            shown.add(chunk)
+        sys.stdout.flush()
+
+    return on_chunk
 
 
 async def _answer(
-    settings: KafkaSettings, query: Query, timeout: float, shown: StreamedText | None, as_json: bool
+    settings: KafkaSettings, query: Query, seconds: float, on_chunk: Callable[[Chunk], None]
 ) -> Answer:
-    def on_chunk(chunk: Chunk) -> None:
-        if shown is not None:
-            shown.add(chunk)
-        elif as_json:
-            typer.echo(to_json(chunk))
-        sys.stdout.flush()
-
+    """Raises: NoAnswer after that many seconds, and what QueryClient raises."""
+    console = Console(stderr=True, highlight=False)
+    spinner = nullcontext() if query.stream else console.status("Waiting for the answer")
     async with QueryClient(settings, query_id=query.id, chunks=query.stream) as client:
         answer = await client.send(query, on_chunk)
-        console = Console(stderr=True)
-        with console.status("Waiting for the answer"):
-            done, _ = await asyncio.wait([answer], timeout=min(timeout, _PATIENCE_SECONDS))
-        if not done and timeout > _PATIENCE_SECONDS:
-            console.print(f"No answer yet. {_who_is_missing(settings)}", highlight=False)
-            with console.status("Waiting on"):
-                await asyncio.wait([answer], timeout=timeout - _PATIENCE_SECONDS)
+        with spinner:
+            await asyncio.wait([answer], timeout=min(seconds, _PATIENCE_SECONDS))
+            if not answer.done() and seconds > _PATIENCE_SECONDS:
+                console.print(f"Still waiting. {_why(settings)}", style="dim", soft_wrap=True)
+                await asyncio.wait([answer], timeout=seconds - _PATIENCE_SECONDS)
         if not answer.done():
-            raise NoAnswer(f"There is no answer after {timeout:g} s. {_who_is_missing(settings)}")
+            raise NoAnswer(f"No answer within {seconds:g} s. {_why(settings)}")
         return answer.result()
+
+
+def _why(settings: KafkaSettings) -> str:
+    from cli.diagnosis import who_is_missing
+
+    return who_is_missing(settings.kafka)
+
+
+def _summary(answer: Answer) -> str:
+    """Who answered, how well it fits, how long it took."""
+    response = answer.response
+    routing = response.routing or Routing()
+    parts = [response.adapter or f"base model {response.base_model or ''}".strip()]
+    if routing.score is not None:
+        needed = "" if routing.threshold is None else f" ({routing.threshold:.2f} needed)"
+        parts.append(f"score {routing.score:.2f}{needed}")
+    if routing.reason:
+        parts.append(routing.reason)
+    parts.append(f"{answer.elapsed_ms:.0f} ms")
+    return " · ".join(escape(part) for part in parts)
