@@ -1,0 +1,1 @@
+"""From a registered adapter version to one that the engine serves."""

@@ -1,0 +1,57 @@
+"""Whether a registered version's folder is what was registered, and sound."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from inference.engine.protocol import EngineLimits, LoadedAdapter
+from schemas.errors import AdapterCorrupt, AdapterUnavailable
+from schemas.records import AdapterVersion, BaseModel
+from streams.registry.artifact import (
+    BaseModules,
+    MissingArtifact,
+    UnsoundArtifact,
+    check_folder,
+)
+
+
+def verify(
+    version: AdapterVersion, limits: EngineLimits, base: BaseModules | None = None
+) -> LoadedAdapter:
+    """The adapter, ready for ``Engine.load``. Blocks while it reads the weights.
+
+    Raises AdapterUnavailable for what another worker, or a later try, may be able to serve, and
+    AdapterCorrupt for files that nobody can.
+    """
+    key = version.key
+    if version.artifact is None:
+        raise AdapterUnavailable(key, "it was registered without an artifact.")
+    if not same_model(version.base_model, limits.base_model):
+        raise AdapterUnavailable(
+            key, f"it was trained on {version.base_model}, this worker serves {limits.base_model}."
+        )
+    folder = local_path(key, version.artifact.uri)
+    try:
+        found = check_folder(folder, sha256=version.artifact.sha256, base=base)
+    except MissingArtifact as error:
+        raise AdapterUnavailable(key, str(error)) from error
+    except UnsoundArtifact as error:
+        raise AdapterCorrupt(key, str(error)) from error
+    return LoadedAdapter(key, str(folder), found.config.rank, version.prompt_template)
+
+
+def same_model(trained_on: BaseModel, served: BaseModel) -> bool:
+    """Whether the names agree, and the versions where both are known."""
+    versions = {trained_on.version, served.version} - {None}
+    return trained_on.name == served.name and len(versions) < 2
+
+
+def local_path(key: str, uri: str) -> Path:
+    """The folder that a ``file:`` URI or a plain path names, as an absolute path."""
+    parts = urlsplit(uri)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path)).absolute()
+    if parts.scheme:
+        raise AdapterUnavailable(
+            key, f"{uri} can't be fetched; put the folder where workers see it as a path."
+        )
+    return Path(uri).absolute()

@@ -1,0 +1,367 @@
+"""Any OpenAI-compatible server as an engine, a remote vLLM above all.
+
+Adapters are loaded through vLLM's ``/v1/load_lora_adapter`` where the server allows it
+(``VLLM_ALLOW_RUNTIME_LORA_UPDATING=1``); else they must be among its models under their
+``id@version``. The adapter's folder has to lie at the same path on the server's machine.
+
+Times are the server's own if it sends them (vLLM does with ``--enable-per-request-metrics``).
+Else ``inference_ms`` is measured here, from the request to its last byte, so it holds the
+server's queue and the network; ``first_token_ms`` is known only when streaming.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from time import monotonic
+from typing import Any
+
+import httpx
+
+from inference.engine.config import EngineSettings
+from inference.engine.prompt import adapter_text, check_sampling, conversation, lines
+from inference.engine.protocol import (
+    HIGHEST_PRIORITY,
+    Completion,
+    Delta,
+    EngineLimits,
+    Generation,
+    LoadedAdapter,
+)
+from inference.engine.running import Running, check_loadable
+from schemas.errors import (
+    AdapterUnavailable,
+    ConfigurationError,
+    EngineError,
+    EngineUnavailable,
+    InvalidRequest,
+    Overloaded,
+    PromptTooLong,
+    RequestError,
+)
+from schemas.records import BaseModel, Usage
+
+_DEFAULT_CONTEXT = 4096
+_DEFAULT_SEQUENCES = 64
+
+
+class HttpEngine:
+    """Sends each request to ``settings.http_url`` and reads the answer from there."""
+
+    def __init__(
+        self, settings: EngineSettings, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._client: httpx.AsyncClient | None = None
+        self._limits: EngineLimits | None = None
+        self._running = Running()
+        self._is_vllm = False
+        self._base_name = ""
+
+    @property
+    def limits(self) -> EngineLimits:
+        """The server's where it tells them, else the settings'."""
+        if self._limits is None:
+            raise EngineUnavailable(f"{self._settings.http_url} was not reached yet.")
+        return self._limits
+
+    async def start(self) -> None:
+        """Ask the server for its models; EngineUnavailable if it can't be reached."""
+        settings = self._settings
+        key = settings.http_api_key
+        headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        self._client = httpx.AsyncClient(
+            base_url=settings.http_url,
+            headers=headers,
+            timeout=httpx.Timeout(settings.http_timeout_s, connect=10.0),
+            # The worker bounds what is in flight; a pool of its own would only queue once more.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=256),
+            transport=self._transport,
+        )
+        models = await self._models()
+        wanted = settings.served_model_name or settings.model
+        base = models.get(wanted) if wanted else next(iter(models.values()), None)
+        if base is None:
+            raise ConfigurationError(
+                f"{settings.http_url} serves {', '.join(models) or 'no model'}, not {wanted}."
+            )
+        self._base_name = base["id"]
+        self._is_vllm = base.get("owned_by") == "vllm"
+        self._limits = EngineLimits(
+            base_model=BaseModel(settings.served_model_name or base["id"], settings.model_version),
+            max_model_len=settings.max_model_len or base.get("max_model_len") or _DEFAULT_CONTEXT,
+            max_num_seqs=settings.max_num_seqs or _DEFAULT_SEQUENCES,
+            max_loras=settings.max_loras if settings.enable_lora else 0,
+            max_cpu_loras=settings.resident_adapters,
+            max_lora_rank=settings.max_lora_rank,
+        )
+
+    async def stop(self) -> None:
+        """End what runs with EngineUnavailable and close the connections."""
+        self._running.end_all(EngineUnavailable("The engine was stopped."))
+        client, self._client, self._limits = self._client, None, None
+        if client is not None:
+            await client.aclose()
+
+    async def load(self, adapter: LoadedAdapter) -> None:
+        """Have the server load the adapter, or find it among the server's models."""
+        async with self._running.changing(adapter.key):
+            loaded = self._running.adapters
+            if adapter.key in loaded:
+                return
+            check_loadable(adapter, self.limits, len(loaded))
+            if adapter.key not in await self._models():
+                await self._load_at_runtime(adapter)
+            self._running.admit(adapter)
+
+    async def unload(self, key: str) -> None:
+        """Refuse new requests for ``key``, wait for the running ones, then have it unloaded."""
+        async with self._running.changing(key):
+            if await self._running.retire(key):
+                # A server without run-time loading answers 404 and keeps what it serves.
+                await self._post("/v1/unload_lora_adapter", {"lora_name": key})
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Completion, None]:
+        """See the protocol."""
+        client = self._connected()
+        check_sampling(generation.sampling)
+        with self._running.track(generation) as request, _transport_errors():
+            body, path = self._body(generation)
+            answer = _Answer(monotonic())
+            pieces = _streamed if generation.stream else _whole
+            async with aclosing(pieces(client, path, body)) as events:
+                while True:
+                    try:
+                        with request.interruptible():
+                            event = await anext(events, None)
+                    except _UnknownModel as error:
+                        raise await self._forgotten(generation.adapter, error) from error
+                    if event is None:
+                        break
+                    text = answer.add(event)
+                    if generation.stream and text:
+                        yield Delta(text, 1)
+            request.check()
+            yield answer.completion(monotonic(), timed=generation.stream)
+
+    async def abort(self, request_id: str) -> None:
+        """End that request with Cancelled; vLLM aborts it when its connection closes."""
+        self._running.abort(request_id)
+
+    def metrics_text(self) -> bytes:
+        """Nothing: the server's metrics are to be had at the server."""
+        return b""
+
+    async def healthy(self) -> bool:
+        """Whether the server lists its models."""
+        try:
+            return bool(await self._models())
+        except RequestError:
+            return False
+
+    def _connected(self) -> httpx.AsyncClient:
+        if self._client is None:
+            raise EngineUnavailable("The engine is not running.")
+        return self._client
+
+    async def _models(self) -> dict[str, Any]:
+        client = self._connected()
+        with _transport_errors():
+            response = await client.get("/v1/models", timeout=10.0)
+        await _refuse(response)
+        with _shape_errors():
+            return {model["id"]: model for model in response.json()["data"]}
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
+        client = self._connected()
+        with _transport_errors():
+            return await client.post(path, json=body)
+
+    async def _load_at_runtime(self, adapter: LoadedAdapter) -> None:
+        body = {"lora_name": adapter.key, "lora_path": adapter.path}
+        response = await self._post("/v1/load_lora_adapter", body)
+        if response.status_code in (404, 405) and "No adapter found" not in response.text:
+            raise AdapterUnavailable(
+                adapter.key,
+                "the server does not serve it and loads nothing at run time; start it with "
+                f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 or --lora-modules {adapter.key}=PATH.",
+            )
+        if response.is_error:
+            raise AdapterUnavailable(adapter.key, _message(response))
+
+    async def _forgotten(self, adapter: LoadedAdapter | None, error: RequestError) -> RequestError:
+        """What to raise for a model that the server should have: it may have been restarted."""
+        if adapter is None:
+            return EngineError(str(error))
+        await self._load_at_runtime(adapter)
+        return AdapterUnavailable(adapter.key, "the server had lost it and has loaded it again.")
+
+    def _body(self, generation: Generation) -> tuple[dict[str, Any], str]:
+        """The request's JSON and the path it goes to."""
+        sampling = generation.sampling
+        body: dict[str, Any] = {
+            "model": generation.adapter.key if generation.adapter else self._base_name,
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed,
+            "stop": list(sampling.stop) or None,
+            "stream": generation.stream or None,
+            "stream_options": {"include_usage": True} if generation.stream else None,
+        }
+        if self._settings.http_priority:
+            body["priority"] = HIGHEST_PRIORITY - generation.priority
+        text = adapter_text(generation)
+        if text is None and self._settings.http_endpoint == "chat":
+            path = "/v1/chat/completions"
+            body["messages"] = [
+                {"role": turn.role, "content": turn.content} for turn in conversation(generation)
+            ]
+        else:
+            path = "/v1/completions"
+            body["prompt"] = lines(conversation(generation)) if text is None else text
+        body = {name: value for name, value in body.items() if value is not None}
+        if self._is_vllm and path == "/v1/completions":
+            # Left out it would be 16 for vLLM here; null is what the context leaves, as in chats.
+            body["max_tokens"] = sampling.max_tokens
+        return body, path
+
+
+class _Answer:
+    """What the server has sent of an answer so far."""
+
+    def __init__(self, sent: float) -> None:
+        self._sent = sent
+        self._first: float | None = None
+        self._texts: list[str] = []
+        self._finish_reason: str | None = None
+        self._usage = Usage()
+        self._metrics: Mapping[str, float | None] = {}
+
+    def add(self, event: Mapping[str, Any]) -> str:
+        """The text in a response or in an event of its stream."""
+        with _shape_errors():
+            return self._add(event)
+
+    def _add(self, event: Mapping[str, Any]) -> str:
+        if usage := event.get("usage"):
+            self._usage = Usage(usage["prompt_tokens"], usage.get("completion_tokens") or 0)
+        self._metrics = event.get("metrics") or self._metrics
+        if not event.get("choices"):
+            return ""
+        choice = event["choices"][0]
+        part = choice.get("message") or choice.get("delta") or choice
+        text: str = part.get("content") or part.get("text") or ""
+        if text and self._first is None:
+            self._first = monotonic()
+        self._texts.append(text)
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        return text
+
+    def completion(self, ended: float, *, timed: bool) -> Completion:
+        """The whole; EngineError if the server broke off."""
+        if self._finish_reason is None or self._finish_reason in ("abort", "error"):
+            raise EngineError("The server broke off its answer.")
+        return Completion(
+            "".join(self._texts), self._finish_reason, self._usage, **self._times(ended, timed)
+        )
+
+    def _times(self, ended: float, timed: bool) -> dict[str, float | None]:
+        queue, first, rest = (
+            self._metrics.get(name)
+            for name in ("queue_time_ms", "time_to_first_token_ms", "generation_time_ms")
+        )
+        if queue is not None and first is not None and rest is not None:
+            # vLLM counts time_to_first_token_ms from the place in a batch on.
+            return {
+                "engine_queue_ms": queue,
+                "first_token_ms": queue + first,
+                "inference_ms": first + rest,
+            }
+        seen = self._first if timed else None
+        return {
+            "first_token_ms": None if seen is None else (seen - self._sent) * 1000,
+            "inference_ms": (ended - self._sent) * 1000,
+        }
+
+
+async def _whole(
+    client: httpx.AsyncClient, path: str, body: Mapping[str, Any]
+) -> AsyncGenerator[dict[str, Any], None]:
+    response = await client.post(path, json=body)
+    await _refuse(response)
+    with _shape_errors():
+        answer = response.json()
+    yield answer
+
+
+async def _streamed(
+    client: httpx.AsyncClient, path: str, body: Mapping[str, Any]
+) -> AsyncGenerator[dict[str, Any], None]:
+    async with client.stream("POST", path, json=body) as response:
+        await _refuse(response)
+        async for line in response.aiter_lines():
+            if not line.startswith("data:"):
+                continue
+            content = line.removeprefix("data:").strip()
+            if content == "[DONE]":
+                return
+            with _shape_errors():
+                event = json.loads(content)
+            if error := event.get("error"):
+                raise EngineError(f"The server failed: {_error_text(error)}")
+            yield event
+
+
+async def _refuse(response: httpx.Response) -> None:
+    """Raise what an error status means."""
+    if response.is_success:
+        return
+    await response.aread()
+    message = _message(response)
+    if response.status_code in (429, 503):
+        raise Overloaded(f"The server is busy: {message}")
+    if response.status_code in (401, 403):
+        raise EngineUnavailable(f"The server refuses the API key: {message}")
+    if response.status_code == 404:
+        raise _UnknownModel(message)
+    if response.is_client_error:
+        too_long = "maximum context length" in message or "longer than the maximum" in message
+        raise (PromptTooLong if too_long else InvalidRequest)(message)
+    raise EngineError(f"The server failed with {response.status_code}: {message}")
+
+
+def _message(response: httpx.Response) -> str:
+    """What the server says of its error, in OpenAI's shape or any other."""
+    try:
+        return _error_text(response.json().get("error") or response.json())
+    except (ValueError, AttributeError):
+        return response.text[:200] or response.reason_phrase
+
+
+def _error_text(error: object) -> str:
+    return str(error.get("message", error) if isinstance(error, dict) else error)
+
+
+class _UnknownModel(InvalidRequest):
+    """The server has no model of the name that the request carries."""
+
+
+@contextmanager
+def _transport_errors() -> Iterator[None]:
+    """Failures of the connection as ours."""
+    try:
+        yield
+    except httpx.ConnectError as error:
+        raise EngineUnavailable(f"The server can't be reached: {error}") from error
+    except httpx.HTTPError as error:
+        raise EngineError(f"The connection failed: {type(error).__name__} {error}") from error
+
+
+@contextmanager
+def _shape_errors() -> Iterator[None]:
+    """Answers that are no OpenAI-compatible server's."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise EngineError(f"The server's answer has no known shape: {error!r}") from error
