@@ -66,6 +66,12 @@ def written_schemas() -> Mapping[str, str]:
     return {form.schema.fingerprint.hex(): form.schema.text for form in _FORMS.values()}
 
 
+def read_value(record_type: type[R], value: Mapping[str, Any]) -> R:
+    """The record that a parsed JSON object describes; raises InvalidField."""
+    record: R = _FORMS[record_type].from_json(dict(value), "")
+    return record
+
+
 class Codec:
     """Encodes records and decodes what others sent.
 

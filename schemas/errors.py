@@ -158,14 +158,21 @@ class UnknownSchema(DecodeError):
 
 
 class UnknownAdapter(RequestError):
-    """No adapter, version or family of that name; ``near`` are names like it."""
+    """No adapter of that name can be asked for.
+
+    ``near`` are names like it; ``state`` says why an adapter that is registered can't be asked
+    for, such as "is retired".
+    """
 
     category = "unknown_adapter"
     code = "unknown_adapter"
 
-    def __init__(self, reference: str, near: Sequence[str] = ()) -> None:
+    def __init__(
+        self, reference: str, near: Sequence[str] = (), *, state: str | None = None
+    ) -> None:
+        sentence = f"Adapter {reference} {state}." if state else f"There is no adapter {reference}."
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        super().__init__(f"There is no adapter {reference!r}.{hint}")
+        super().__init__(sentence + hint)
         self.reference = reference
         self.near = tuple(near)
 

@@ -270,7 +270,7 @@ class VllmInfo:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Figures that the trainer claims for the adapter, 0 to 1."""
+    """Figures that the trainer claims for the adapter."""
 
     compliance_rate: float | None = None
     avg_response_quality: float | None = None

@@ -1,0 +1,1 @@
+"""Adapter versions: what may be registered, the compacted topic that holds them, its readers."""

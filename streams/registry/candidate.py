@@ -1,0 +1,132 @@
+"""What a user asks to register: a metadata file or folder, read and checked by itself."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from schemas.errors import RegistrationRefused
+from schemas.records import AdapterVersion, Example
+from streams.registry.artifact import CONFIG, WEIGHTS, UnsoundArtifact, check_folder
+from streams.registry.examples import read_examples, split
+from streams.registry.metadata import adapter_path, read_metadata
+from streams.registry.validation import check_names, with_artifact
+
+METADATA: Final = "metadata.json"
+EXAMPLES: Final = "examples.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A version that is sound by itself; whether it fits is for the registry to say."""
+
+    version: AdapterVersion
+    examples: tuple[Example, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def read_candidate(path: Path, now: datetime, examples: Path | None = None) -> Candidate:
+    """Reads the metadata at ``path`` (a file, or a folder with one), the weights and examples.
+
+    The weights lie where the metadata says or else beside it, the examples in ``examples``,
+    or in examples.jsonl beside the weights or the metadata. Nothing is written. Takes a second
+    or two per GB of weights. Raises RegistrationRefused.
+    """
+    metadata, tree = _metadata(path)
+    version = read_metadata(tree, now)
+    check_names(version)
+    folder = _folder(metadata, tree)
+    _check_not_overwritten(folder)
+    try:
+        checked = with_artifact(version, check_folder(folder))
+    except UnsoundArtifact as error:
+        raise RegistrationRefused(str(error)) from error
+    learnt = _examples(examples, folder, metadata.parent)
+    return Candidate(
+        _with_parts(checked.version, learnt),
+        learnt,
+        (*checked.warnings, *_warnings(learnt)),
+    )
+
+
+def _with_parts(version: AdapterVersion, examples: tuple[Example, ...]) -> AdapterVersion:
+    return replace(version, example_parts=len(split(version, examples)))
+
+
+def _warnings(examples: tuple[Example, ...]) -> list[str]:
+    if not examples:
+        return [
+            f"It has no {EXAMPLES}, so selection never chooses it; queries can ask for it by name."
+        ]
+    if not any(example.held_out for example in examples):
+        return ["None of its examples is held out, so its thresholds rest on its training data."]
+    return []
+
+
+def _metadata(path: Path) -> tuple[Path, Mapping[str, Any]]:
+    if not path.exists():
+        raise RegistrationRefused(f"There is no file or folder {path}.")
+    if path.is_file():
+        tree = _read_json(path)
+        if tree is None:
+            raise RegistrationRefused(f"{path} holds no JSON object.")
+        return path.resolve(), tree
+    names = [path / METADATA, *sorted(path.glob("*.json"))]
+    for name in names:
+        # Other JSON files lie there too: PEFT's, the tokenizer's.
+        if name.is_file() and (tree := _read_json(name)) and _is_metadata(tree):
+            return name.resolve(), tree
+    raise RegistrationRefused(f"{path} has no {METADATA} that names an adapter_id.")
+
+
+def _is_metadata(tree: Mapping[str, Any]) -> bool:
+    return "adapter_id" in tree or "adapter_metadata" in tree
+
+
+def _read_json(path: Path) -> Mapping[str, Any] | None:
+    try:
+        tree = json.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise RegistrationRefused(f"{path} can't be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise RegistrationRefused(f"{path} is not JSON: {error}.") from error
+    return tree if isinstance(tree, dict) else None
+
+
+def _folder(metadata: Path, tree: Mapping[str, Any]) -> Path:
+    beside = metadata.parent
+    named = adapter_path(tree)
+    if (beside / WEIGHTS).exists() or named is None:
+        return beside
+    parts = urlsplit(named)
+    local = unquote(parts.path) if parts.scheme == "file" else named
+    return (beside / local).resolve()
+
+
+def _check_not_overwritten(folder: Path) -> None:
+    config = folder / CONFIG
+    if not config.is_file():
+        return
+    tree = _read_json(config)
+    if tree is not None and _is_metadata(tree) and "r" not in tree:
+        raise RegistrationRefused(
+            f"{config} holds the adapter's metadata where PEFT's configuration should be: put "
+            f"PEFT's file back and save the metadata as {METADATA}."
+        )
+
+
+def _examples(given: Path | None, *folders: Path) -> tuple[Example, ...]:
+    found = next((folder / EXAMPLES for folder in folders if (folder / EXAMPLES).is_file()), None)
+    path = given or found
+    if path is None:
+        return ()
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            return tuple(read_examples(lines))
+    except OSError as error:
+        raise RegistrationRefused(f"{path} can't be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise RegistrationRefused(f"{path} is not UTF-8: {error}.") from error

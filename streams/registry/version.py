@@ -1,0 +1,25 @@
+"""Order among versions (semver.org 2.0.0, precedence), and the parts that names are made of."""
+
+from functools import lru_cache
+
+from semver import Version
+
+KEY_SEPARATOR = "@"
+
+
+@lru_cache(maxsize=4096)
+def parse(version: str) -> Version:
+    """The semantic version; raises ValueError where it is none, or one with a build part.
+
+    Build parts are no part of precedence: two versions that differ only there have no order.
+    """
+    parsed = Version.parse(version)
+    if parsed.build is not None:
+        raise ValueError(f"{version} has a build part, +{parsed.build}")
+    return parsed
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """The id and version of ``id@version``; the version is empty where there is none."""
+    adapter_id, _, version = key.partition(KEY_SEPARATOR)
+    return adapter_id, version

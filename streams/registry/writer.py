@@ -1,0 +1,182 @@
+"""Writes to the registry, one writer at a time.
+
+Kafka has no compare-and-set. All writers share one transactional id: initialising a producer
+with it fences the writer before, whose open transaction is aborted. Then the registry is read to
+its end, so what is checked is what is there, and a later writer's initialisation makes the commit
+fail. Either a registration is written whole, or nothing of it.
+"""
+
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import datetime
+from types import TracebackType
+from typing import Final, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+
+from schemas.codec import Codec
+from schemas.errors import DecodeError, RegistryConflict
+from schemas.records import AdapterVersion, ExampleSet, LifecycleEvent, Record, WorkerState
+from streams.kafka.output import Output, check_sizes, event_headers
+from streams.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
+from streams.kafka.table import TableReader
+from streams.kafka.writer_schemas import WriterSchemas
+from streams.registry.candidate import Candidate
+from streams.registry.examples import record_key, split
+from streams.registry.follow import RegistryFollower
+from streams.registry.reader import Registry
+from streams.registry.validation import Novelty, check_engines, compare, live
+
+log = logging.getLogger(__name__)
+
+_SOURCE: Final = "lorelay-registry"
+_FRAME_BYTES: Final = 4096
+
+
+def transactional_id(settings: KafkaSettings) -> str:
+    """The id that all writers of one registry share."""
+    return f"{settings.topics.adapters}-writer"
+
+
+class RegistryWriter:
+    """Registers adapter versions; an async context manager around the time of writing.
+
+    ``actor`` goes into the lifecycle log: who registers.
+    """
+
+    def __init__(self, settings: KafkaSettings, codec: Codec, actor: str) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._actor = actor
+        self._follower = RegistryFollower(settings, codec)
+        self._workers: dict[bytes, bytes] = {}
+        self._closing = AsyncExitStack()
+        self._producer: AIOKafkaProducer | None = None
+
+    @property
+    def registry(self) -> Registry:
+        """The registry as it was when writing began, and what was written since."""
+        return self._follower.registry
+
+    async def __aenter__(self) -> Self:
+        """Fences earlier writers and reads the registry to its end. Raises KafkaError."""
+        try:
+            await self._open()
+        except BaseException:
+            await self._closing.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._closing.aclose()
+
+    async def register(self, candidate: Candidate, now: datetime) -> tuple[Novelty, list[str]]:
+        """Registers the version, active at once; returns what changed, and warnings.
+
+        Raises RegistrationRefused with nothing written, RegistryConflict where another writer
+        began meanwhile, KafkaError.
+        """
+        version = candidate.version
+        present = self.registry.get(version.key)
+        examples = self.registry.examples(version.key) or ()
+        novelty = compare(version, candidate.examples, present, examples)
+        warnings = [*candidate.warnings, *check_engines(version, self._live_workers(now))]
+        if novelty is Novelty.SAME:
+            return novelty, warnings
+        if present is not None:  # only the place of its files is new
+            version = replace(present, artifact=version.artifact)
+        parts = split(version, candidate.examples) if novelty is Novelty.NEW else []
+        offset = await self._write(self._outputs(version, parts, novelty, now))
+        # The follower gets there too, but a second registration must not wait for it.
+        for part in parts:
+            self.registry.apply_examples(record_key(part), part)
+        self.registry.apply_version(version.key, version, offset)
+        return novelty, warnings
+
+    async def _open(self) -> None:
+        producer = AIOKafkaProducer(
+            transactional_id=transactional_id(self._settings),
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            max_request_size=self._settings.max_record_bytes + _FRAME_BYTES,
+            **self._settings.client_kwargs(),
+        )
+        # Stopped even if it never started: its client is open from the first request on.
+        self._closing.push_async_callback(producer.stop)
+        await producer.start()
+        self._producer = producer
+        schemas = WriterSchemas(self._settings, self._codec)
+        self._closing.push_async_callback(schemas.stop)
+        await schemas.start()
+        self._closing.push_async_callback(self._follower.stop)
+        await self._follower.start()
+        workers = TableReader(self._settings, [self._settings.topics.workers], self._on_worker)
+        self._closing.push_async_callback(workers.stop)
+        await workers.start()
+
+    def _on_worker(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
+        if value is None:
+            self._workers.pop(key, None)
+        else:
+            self._workers[key] = value
+
+    def _live_workers(self, now: datetime) -> list[WorkerState]:
+        states = []
+        for key, value in self._workers.items():
+            try:
+                states.append(self._codec.decode(WorkerState, value))
+            except DecodeError as error:
+                log.warning("the state of worker %s can't be read: %s", key, error)
+        return live(states, now)
+
+    def _outputs(
+        self, version: AdapterVersion, parts: Sequence[ExampleSet], novelty: Novelty, now: datetime
+    ) -> list[Output]:
+        """The records of one registration; the adapters record comes last."""
+        topics = self._settings.topics
+        event = LifecycleEvent(
+            family=version.family,
+            event="registered" if novelty is Novelty.NEW else "moved",
+            adapter=version.key,
+            to_status=version.status,
+            actor=self._actor,
+            created_at=now,
+        )
+        return [
+            *(self._output(topics.examples, record_key(part), part) for part in parts),
+            self._output(topics.lifecycle, version.family, event),
+            self._output(topics.adapters, version.key, version),
+        ]
+
+    def _output(self, topic: str, key: str, record: Record) -> Output:
+        headers = event_headers(type(record).__name__, key, _SOURCE)
+        return Output(topic, self._codec.encode(record), key.encode(), headers=headers)
+
+    async def _write(self, outputs: Sequence[Output]) -> int:
+        """Writes all of them or none; the offset of the last one."""
+        assert self._producer is not None, "register() is called inside the context"
+        check_sizes(outputs, self._settings.max_record_bytes)
+        try:
+            async with self._producer.transaction():
+                deliveries = [
+                    await self._producer.send(
+                        output.topic, output.value, output.key, headers=list(output.headers)
+                    )
+                    for output in outputs
+                ]
+                # aiokafka commits a transaction although a record of it was refused: look first.
+                written = [await delivery for delivery in deliveries]
+        except (ProducerFenced, InvalidProducerEpoch) as error:
+            raise RegistryConflict(
+                "Another command was writing to the registry at the same time, nothing was "
+                "written: try again."
+            ) from error
+        offset: int = written[-1].offset
+        return offset
