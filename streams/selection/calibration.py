@@ -1,0 +1,135 @@
+"""Where "near enough" begins: thresholds, margin and probability, fitted and never typed in."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.selection.index import Vectors, nearest_mean
+
+Floats = NDArray[np.floating]
+
+FALSE_REJECT = 0.05
+
+# A quantile of 0.05 means something from 20 scores on; below, the scores' spread stands in.
+MIN_SCORES = 20
+
+# Scores that calibrate one adapter. The rest of its examples would cost time and move nothing.
+MAX_SCORES = 1_000
+
+# Rows compared at a time with all of an adapter's examples: 20 MB where it has 10,000.
+_CHUNK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The lowest score that counts as near, for any language and for those with enough scores.
+
+    Infinite where nothing could be fitted: such an adapter is never chosen by likeness.
+    """
+
+    overall: float
+    by_language: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, language: str | None) -> float:
+        """The language's own threshold, or else the overall one."""
+        return self.by_language.get(language or "", self.overall)
+
+
+def fit_thresholds(
+    scores: Floats, languages: Sequence[str | None], false_reject: float = FALSE_REJECT
+) -> Thresholds:
+    """Thresholds that reject at most ``false_reject`` of an adapter's own calibration scores.
+
+    ``scores`` (n,) are those of texts that the adapter should answer, without themselves among
+    the neighbours; ``languages`` has one for each. A language gets its own threshold from
+    ``MIN_SCORES`` scores on.
+    """
+    if len(scores) == 0:
+        return Thresholds(math.inf)
+    tags = np.array([language or "" for language in languages])
+    counted = {tag: scores[tags == tag] for tag in sorted(set(tags.tolist()) - {""})}
+    return Thresholds(
+        lower_bound(scores, false_reject),
+        {
+            tag: lower_bound(own, false_reject)
+            for tag, own in counted.items()
+            if len(own) >= MIN_SCORES
+        },
+    )
+
+
+def lower_bound(scores: Floats, rate: float) -> float:
+    """A value that at most ``rate`` of the scores (n > 0) lie below.
+
+    From ``MIN_SCORES`` scores on it is their empirical quantile. Fewer can't show one, so it is
+    the lower prediction bound of a normal distribution with their mean and deviation, or the
+    lowest score where that is lower still.
+    """
+    empirical = float(np.quantile(scores, rate, method="lower"))
+    if len(scores) >= MIN_SCORES:
+        return empirical
+    spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
+    reach = NormalDist().inv_cdf(rate) * spread * math.sqrt(1 + 1 / len(scores))
+    return min(empirical, float(np.mean(scores)) + reach)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationTexts:
+    """Texts of one adapter that stand for its queries: rows (n,) of its vectors, and the scores.
+
+    ``scores`` (n,) are against its examples without the text itself.
+    """
+
+    rows: NDArray[np.intp]
+    scores: Vectors
+    languages: tuple[str | None, ...]
+
+
+def calibration_texts(
+    vectors: Vectors, languages: Sequence[str | None], held_out: NDArray[np.bool_]
+) -> CalibrationTexts:
+    """The held-out texts against the others, or each text against all others where few are.
+
+    ``vectors`` (m, d), ``languages`` and ``held_out`` (m,) describe an adapter's examples. From
+    ``MIN_SCORES`` held-out ones on they are compared with the rest. Fewer say too little, so
+    every example is left out once (cross-validation of as many folds as examples). A single
+    example has nothing to be compared with and gives no texts.
+    """
+    if len(vectors) < 2:
+        return CalibrationTexts(np.empty(0, np.intp), np.empty(0, np.float32), ())
+    if held_out.sum() >= MIN_SCORES and not held_out.all():
+        rows = evenly(np.flatnonzero(held_out), MAX_SCORES)
+        scores = _scores(vectors[rows], vectors[~held_out], None)
+    else:
+        rows = evenly(np.arange(len(vectors)), MAX_SCORES)
+        scores = _scores(vectors[rows], vectors, rows)
+    return CalibrationTexts(rows, scores, tuple(languages[row] for row in rows))
+
+
+def _scores(queries: Vectors, examples: Vectors, own: NDArray[np.intp] | None) -> Vectors:
+    """Each query's score; ``own`` holds the example that is the query itself."""
+    parts = []
+    for start in range(0, len(queries), _CHUNK):
+        similarities = queries[start : start + _CHUNK] @ examples.T
+        if own is not None:
+            similarities = _without(similarities, own[start : start + _CHUNK])
+        parts.append(nearest_mean(similarities))
+    return np.concatenate(parts)
+
+
+def _without(similarities: Vectors, own: NDArray[np.intp]) -> Vectors:
+    """Each row (n, m) less the one column that ``own`` names: (n, m - 1)."""
+    keep = np.ones(similarities.shape, bool)
+    keep[np.arange(len(own)), own] = False
+    return similarities[keep].reshape(len(own), -1)
+
+
+def evenly(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    """At most ``most`` of the rows, spread evenly: the same ones every time."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.intp)]

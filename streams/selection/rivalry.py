@@ -1,0 +1,168 @@
+"""What adapters tell about each other: how close is too close, and how sure a choice is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.selection.calibration import CalibrationTexts, Thresholds, evenly
+from streams.selection.index import ExampleIndex, Vectors
+
+# Calibration texts of each adapter that are compared with all other adapters.
+_MAX_TEXTS = 200
+# The margin alone says nothing about a text off every topic until two adapters are left to
+# differ when the text's own is taken away.
+_MIN_FOR_MARGIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdTable:
+    """Every adapter's thresholds as an array (adapters, 1 + languages); column 0 is overall."""
+
+    columns: Mapping[str, int]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, thresholds: Sequence[Thresholds]) -> "ThresholdTable":
+        """A table with a row for each adapter, in the order of the index."""
+        languages = sorted({language for t in thresholds for language in t.by_language})
+        rows = [[t.overall, *(t.of(language) for language in languages)] for t in thresholds]
+        values = np.array(rows, np.float64).reshape(len(thresholds), 1 + len(languages))
+        return cls({language: i + 1 for i, language in enumerate(languages)}, values)
+
+    def of_winners(
+        self, winners: NDArray[np.intp], languages: Sequence[str | None]
+    ) -> NDArray[np.float64]:
+        """The threshold of each winner (n,) for the language of its text, (n,)."""
+        columns = [self.columns.get(language or "", 0) for language in languages]
+        found: NDArray[np.float64] = self.values[winners, columns]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """Logistic regression on the score over its threshold and on the margin, in their units."""
+
+    intercept: float
+    excess: float
+    margin: float
+
+    def of(self, excess: NDArray[np.floating], margin: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The probability that the nearest adapter is the right one, (n,) within 0..1."""
+        logit = self.intercept + self.excess * excess + self.margin * margin
+        probability: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * logit))
+        return probability
+
+
+@dataclass(frozen=True, slots=True)
+class Rivalry:
+    """The least lead over the runner-up, and the confidence where one could be fitted."""
+
+    min_margin: float = 0.0
+    confidence: Confidence | None = None
+
+    def probabilities(
+        self, ranked: NDArray[np.float64], thresholds: NDArray[np.float64]
+    ) -> list[float] | list[None]:
+        """For each row of scores, best first (n, adapters), that the nearest is right."""
+        if self.confidence is None:
+            return [None] * len(ranked)
+        excess, margin = ranked[:, 0] - thresholds, ranked[:, 0] - ranked[:, 1]
+        probabilities: list[float] = self.confidence.of(excess, margin).tolist()
+        return probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class _Contests:
+    """How calibration texts fared: score over threshold, lead, and whether rightly won; (n,)."""
+
+    excess: NDArray[np.float64]
+    margin: Vectors
+    right: NDArray[np.bool_]
+
+
+def fit_rivalry(
+    index: ExampleIndex,
+    texts: Mapping[str, CalibrationTexts],
+    table: ThresholdTable,
+    false_reject: float,
+) -> Rivalry:
+    """The margin that at most ``false_reject`` of rightly routed calibration texts stay below.
+
+    The confidence tells texts that their own adapter wins (right) from those it loses and from
+    all texts with their own adapter taken away, which are off every topic left (wrong); right
+    and wrong count alike. One adapter has no rivals, hence neither margin nor confidence.
+    """
+    if len(index.adapters) < 2:
+        return Rivalry()
+    contests = [
+        contest
+        for column, adapter in enumerate(index.adapters)
+        if len(texts[adapter].rows)
+        for contest in _contests(index, column, texts[adapter], table)
+    ]
+    if not contests:
+        return Rivalry()
+    excess = np.concatenate([c.excess for c in contests])
+    margin = np.concatenate([c.margin for c in contests])
+    right = np.concatenate([c.right for c in contests])
+    leads = margin[right]
+    least = float(np.quantile(leads, false_reject, method="lower")) if len(leads) else 0.0
+    return Rivalry(least, _fit_confidence(excess, margin, right, len(index.adapters)))
+
+
+def _contests(
+    index: ExampleIndex, column: int, texts: CalibrationTexts, table: ThresholdTable
+) -> tuple[_Contests, _Contests]:
+    """An adapter's texts against all adapters, and against all others."""
+    chosen = evenly(np.arange(len(texts.rows)), _MAX_TEXTS)
+    languages = [texts.languages[i] for i in chosen]
+    rows = index.bounds[column] + texts.rows[chosen]
+    scores = index.scores(index.vectors[rows])
+    scores[:, column] = texts.scores[chosen]
+    among_all = _contest(scores, languages, table, column)
+    scores[:, column] = -1.0
+    return among_all, _contest(scores, languages, table, None)
+
+
+def _contest(
+    scores: Vectors, languages: Sequence[str | None], table: ThresholdTable, own: int | None
+) -> _Contests:
+    winners = scores.argmax(axis=1)
+    best, margin = lead(scores)
+    return _Contests(best - table.of_winners(winners, languages), margin, winners == own)
+
+
+def lead(scores: Vectors) -> tuple[Vectors, Vectors]:
+    """The best score of each row (n, adapters >= 2), and how far it is ahead of the second."""
+    two = np.partition(scores, scores.shape[1] - 2, axis=1)[:, -2:]
+    return two[:, 1], two[:, 1] - two[:, 0]
+
+
+def _fit_confidence(
+    excess: NDArray[np.float64], margin: Vectors, right: NDArray[np.bool_], adapters: int
+) -> Confidence | None:
+    """None where there is nothing to tell apart, or where a higher score would mean less.
+
+    The margin counts only where a greater lead means more.
+    """
+    known = np.isfinite(excess)
+    excess, margin, right = excess[known], margin[known], right[known]
+    if right.all() or not right.any():
+        return None
+    if adapters >= _MIN_FOR_MARGIN:
+        both = _logistic(np.column_stack([excess, margin]), right)
+        if both.excess > 0 and both.margin > 0:
+            return both
+    alone = _logistic(np.column_stack([excess, np.zeros_like(margin)]), right)
+    return alone if alone.excess > 0 else None
+
+
+def _logistic(features: NDArray[np.float64], right: NDArray[np.bool_]) -> Confidence:
+    from sklearn.linear_model import LogisticRegression
+
+    scale = features.std(axis=0) + np.finfo(np.float32).eps
+    fitted = LogisticRegression(class_weight="balanced").fit(features / scale, right)
+    by_excess, by_margin = (fitted.coef_[0] / scale).tolist()
+    return Confidence(float(fitted.intercept_[0]), by_excess, by_margin)
