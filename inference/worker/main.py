@@ -7,15 +7,13 @@ import os
 import platform
 import signal
 from datetime import UTC, datetime
-from typing import Any
 
 from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from inference.adapters.store import AdapterStore
-from inference.engine.config import load_settings
+from inference.engine.config import EngineSettings, load_settings
 from inference.engine.factory import make_engine
-from inference.engine.protocol import Engine
 from inference.worker.chunks import ChunkSender
 from inference.worker.heartbeat import Heartbeat
 from inference.worker.serving import Serving
@@ -24,7 +22,9 @@ from schemas.codec import Codec
 from schemas.records import WorkerState
 from streams.kafka.admin import await_cluster
 from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
+from streams.kafka.owner import Outcome
 from streams.kafka.writer_schemas import WriterSchemas
+from streams.registry.artifact import BaseModules, base_modules
 from streams.registry.follow import RegistryFollower
 from streams.telemetry.metrics import WorkerMetrics
 from streams.telemetry.server import MetricsServer
@@ -42,16 +42,16 @@ def run() -> int:
     )
     # aiokafka builds a debug line per record unless its level forbids it.
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
-    engine = make_engine(settings.engine, load_settings(settings.vllm_config))
-    return asyncio.run(WorkerProcess(settings, engine).run())
+    return asyncio.run(WorkerProcess(settings, load_settings(settings.vllm_config)).run())
 
 
 class WorkerProcess:
     """One worker: its parts, and the order in which they start and stop."""
 
-    def __init__(self, settings: WorkerSettings, engine: Engine) -> None:
+    def __init__(self, settings: WorkerSettings, engine: EngineSettings) -> None:
         self._settings = settings
-        self._engine = engine
+        self._engine = make_engine(settings.engine, engine)
+        self._engine_settings = engine
         self._waiting_for: str | None = "starting"
         self._is_stopping = asyncio.Event()
         self._exit_status = 0
@@ -119,8 +119,8 @@ class WorkerProcess:
         await schemas.start()
         await follower.start()
         await chunks.start()
-        store = AdapterStore(self._engine, on_load=self._metrics.observe_adapter_load)
-        await self._preload(store)
+        store = AdapterStore(self._engine, base=await self._base_modules())
+        await store.preload(self._engine_settings.lora_modules)
         serving = Serving(
             engine=self._engine,
             store=store,
@@ -179,10 +179,14 @@ class WorkerProcess:
             await follower.stop()
             await schemas.stop()
 
-    async def _preload(self, store: AdapterStore) -> None:
-        """Loads what the engine's settings name; see `lora_modules`."""
+    async def _base_modules(self) -> BaseModules | None:
+        """What adapters may change in the base model; empty where its files aren't here."""
+        model = self._engine_settings.model
+        if self._settings.engine != "vllm" or model is None:
+            return None
+        return await asyncio.to_thread(base_modules, model)
 
-    def _on_transaction(self, records: int, seconds: float, outcome: Any) -> None:
+    def _on_transaction(self, records: int, seconds: float, outcome: Outcome) -> None:
         self._metrics.observe_transaction(outcome, seconds)
         self._metrics.observe_flush(records)
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from aiokafka import ConsumerRecord, TopicPartition
 
@@ -36,7 +36,7 @@ from streams.telemetry.metrics import WorkerMetrics
 
 log = logging.getLogger(__name__)
 
-Record = ConsumerRecord[Any, Any]
+Record: TypeAlias = ConsumerRecord  # of bytes keys and values
 Clock = Callable[[], datetime]
 
 

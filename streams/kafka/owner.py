@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
+from typing import Literal
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -15,8 +16,9 @@ from streams.kafka.window import OffsetWindow
 
 log = logging.getLogger(__name__)
 
+Outcome = Literal["committed", "fenced", "unknown"]
 #: Called with the number of records and the seconds of each transaction, and its outcome.
-OnTransaction = Callable[[int, float, str], None]
+OnTransaction = Callable[[int, float, Outcome], None]
 
 #: Gives a partition's first and end offset.
 LogRange = Callable[[TopicPartition], Awaitable[tuple[int, int]]]
@@ -122,7 +124,7 @@ class PartitionOwner:
             # The results stay in `unwritten`: the next assignment of this partition tells
             # whether they were committed, and writes them if not.
             self.is_ready = False
-            outcome = "fenced" if isinstance(error, Fenced) else "unknown"
+            outcome: Outcome = "fenced" if isinstance(error, Fenced) else "unknown"
             self._on_transaction(len(batch), monotonic() - started, outcome)
             log.warning("%s; waiting for the next assignment", error)
             self._on_lost(self)

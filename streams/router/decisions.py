@@ -4,10 +4,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from time import perf_counter
 
+import orjson
+
 from schemas.errors import DeadlineExceeded
 from schemas.records import BASE, InferenceRequest, Origin, Query, Routing
 from streams.registry.reader import Registry
-from streams.selection.selector import Decision
+from streams.selection.decision import Decision
 
 
 def completed(query: Query, origin: Origin, sent_at: datetime) -> Query:
@@ -17,6 +19,16 @@ def completed(query: Query, origin: Origin, sent_at: datetime) -> Query:
     if deadline is None and query.timeout_ms is not None:
         deadline = created_at + timedelta(milliseconds=query.timeout_ms)
     return replace(query, id=query.id or str(origin), created_at=created_at, deadline=deadline)
+
+
+def claimed_id(payload: bytes) -> str | None:
+    """The id in a JSON query that can't be read as a whole, so that its client learns of it."""
+    try:
+        content = orjson.loads(payload.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError:
+        return None
+    found = content.get("id") if isinstance(content, dict) else None
+    return found if isinstance(found, str) and found else None
 
 
 def check_deadline(query: Query, now: datetime) -> None:

@@ -72,21 +72,23 @@ class MetricsAgent:
             self._metrics.count_decode_error(record.topic)
             self._consumer.finish(TopicPartition(record.topic, record.partition), record.offset)
             return
-        at = response.created_at or from_timestamp(record.timestamp)
-        self._windows.add(record.partition, record.offset, response, at)
+        written_at = from_timestamp(record.timestamp)
+        self._windows.add(record.partition, record.offset, response, written_at)
 
     def on_lost(self, partition: TopicPartition, offsets: Collection[int]) -> None:
         """Forgets what the partition's next owner counts again."""
         self._windows.drop(partition.partition)
 
     async def _close_windows(self) -> None:
+        late = 0
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             closed = self._windows.close(self._now())
             for window in closed:
                 self._write(window)
             if closed:
-                self._metrics.count_windows(len(closed), self._windows.late)
+                self._metrics.count_windows(len(closed), self._windows.late - late)
+                late = self._windows.late
 
     def _write(self, window: ClosedWindow) -> None:
         record = window.record

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from streams.registry.reader import Registry
-from streams.selection.encoder import Encoder
-from streams.selection.selector import Decision, Selector
+from streams.selection.decision import Decision
+from streams.selection.selector import Selector
 
 log = logging.getLogger(__name__)
 
@@ -18,10 +18,7 @@ class Knowledge:
     `select` and the learning both run in `executor`, which has one thread: they never meet.
     """
 
-    def __init__(
-        self, encoder: Encoder, selector: Selector, registry: Registry, executor: Executor
-    ) -> None:
-        self._encoder = encoder
+    def __init__(self, selector: Selector, registry: Registry, executor: Executor) -> None:
         self._selector = selector
         self._registry = registry
         self._executor = executor
@@ -35,11 +32,16 @@ class Knowledge:
 
     def select(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[Decision]:
         """A decision for each text."""
-        return self._selector.select(self._encoder.encode(texts), texts, languages)
+        return self._selector.select(self._selector.encoder.encode(texts), texts, languages)
 
     def on_registry_change(self) -> None:
         """To be called when the registry has changed."""
         self._changed.set()
+
+    async def warm_up(self) -> None:
+        """Pays for what loads on first use before a query has to."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._executor, self.select, ["Warm up."], [None])
 
     async def follow(self) -> None:
         """Learns and forgets as the registry changes, until cancelled."""

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from schemas.codec import Codec
 from streams.kafka.admin import await_cluster
+from streams.kafka.owner import Outcome
 from streams.kafka.writer_schemas import WriterSchemas
 from streams.registry.follow import RegistryFollower
 from streams.router.affinity import PartitionChoice
@@ -114,10 +115,11 @@ class RouterProcess:
         schemas = WriterSchemas(settings, codec)
         await schemas.start()
         follower = RegistryFollower(settings, codec)
-        knowledge = Knowledge(encoder, Selector(), follower.registry, self._executor)
+        knowledge = Knowledge(Selector(encoder), follower.registry, self._executor)
         follower.on_change(lambda: self._on_registry_change(follower, knowledge))
         await follower.start()
         await knowledge.refresh()
+        await knowledge.warm_up()
         router = Router(
             codec=codec,
             topics=topics,
@@ -157,7 +159,7 @@ class RouterProcess:
             await follower.stop()
             await schemas.stop()
 
-    def _on_transaction(self, records: int, seconds: float, outcome: str) -> None:
+    def _on_transaction(self, records: int, seconds: float, outcome: Outcome) -> None:
         self._metrics.observe_transaction(outcome, seconds)
         self._metrics.observe_batch(records)
 

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.kafka.output import Output
-from streams.kafka.owner import OnTransaction, PartitionOwner
+from streams.kafka.owner import OnTransaction, Outcome, PartitionOwner
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import PartitionTransactions
 from streams.kafka.window import MetadataInvalid, OffsetBeyondLog
@@ -139,7 +139,7 @@ class OwnedPartitions:
         ends = await consumer.highwaters(tp)
         return starts[tp], ends[tp]
 
-    def _transaction_ended(self, records: int, seconds: float, outcome: str) -> None:
+    def _transaction_ended(self, records: int, seconds: float, outcome: Outcome) -> None:
         self._on_transaction(records, seconds, outcome)
         self._on_committed()
 

@@ -22,6 +22,7 @@ from streams.router.affinity import PartitionChoice
 from streams.router.batching import Arrival
 from streams.router.decisions import (
     check_deadline,
+    claimed_id,
     completed,
     explicit_routing,
     needs_selection,
@@ -100,8 +101,7 @@ class Router:
             check_deadline(query, self._now())
         except RequestError as error:
             if isinstance(error, DecodeError):
-                query = Query(id=self._codec.claimed_id(message.value or b"") or str(origin))
-                item = _Item(arrival, origin, query)
+                item = _Item(arrival, origin, Query(id=claimed_id(message.value or b"")))
                 self._metrics.count_decode_error(message.topic)
             item.error = error
         return item

@@ -1,18 +1,11 @@
-"""Windows of figures per adapter version, counted from the responses topic exactly once.
+"""Windows of figures per adapter version, counted from the responses topic. Pure.
 
-Pure: offsets, responses and times come in, records and the state to commit come out.
-
-What makes a crash harmless is a pair kept beside the committed offset, ``emitted_until`` E
-and ``read_until`` R. Windows are written in order of time, and a response older than E counts
-at E. So when windows up to E were written, all responses read by then (offset below R) whose
-time is before E were in them, and nothing else was. The committed offset is that of the
-oldest response in an open window; what is read from there again is skipped if its offset is
-below R and its time before E, and counted otherwise. Until R is reached again no window is
-closed: a smaller R would forget which late responses were written.
+A response counts in the window of its creation, in the partition it was read from, and its
+offset leaves with the record that counts it. Whoever writes the record and marks its offsets
+as finished in one transaction counts each response exactly once, whatever is killed.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -26,7 +19,6 @@ MERGED_PARTITIONS: Final = -1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_STATE_VERSION = "1"
 
 
 def _to_ms(at: datetime) -> int:
@@ -38,33 +30,14 @@ def _from_ms(ms: int) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class PartitionState:
-    """Which responses of a partition were written to metrics: those below both bounds.
+class ClosedWindow:
+    """A record to write, and the offsets of the responses counted in it, in rising order.
 
-    ``emitted_until_ms``: end of the newest window written, in epoch milliseconds.
-    ``read_until``: the offset after the last response read when it was written.
+    The offsets are those of ``record.source_partition``.
     """
 
-    emitted_until_ms: int = 0
-    read_until: int = 0
-
-
-def encode_state(state: PartitionState) -> str:
-    """``state`` as metadata of an offset commit, some 30 characters."""
-    return f"{_STATE_VERSION}:{state.emitted_until_ms}:{state.read_until}"
-
-
-def decode_state(text: str) -> PartitionState:
-    """The state in an offset commit's metadata; no metadata is a partition never written.
-
-    Raises ValueError where the text is not from ``encode_state``.
-    """
-    if not text:
-        return PartitionState()
-    version, *numbers = text.split(":")
-    if version != _STATE_VERSION or len(numbers) != 2:
-        raise ValueError(f"not the state of metric windows: {text!r}")
-    return PartitionState(int(numbers[0]), int(numbers[1]))
+    record: AdapterMetrics
+    offsets: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -135,84 +108,65 @@ class _Tally:
 
 
 class _Window:
-    """The responses of one partition in one stretch of time."""
+    """One partition's responses of one stretch of time, by adapter."""
 
-    __slots__ = ("first_offset", "tallies")
+    __slots__ = ("newest_ms", "offsets", "tallies")
 
-    def __init__(self, first_offset: int) -> None:
-        self.first_offset = first_offset
-        self.tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
+    def __init__(self) -> None:
+        self.newest_ms = 0
+        self.tallies: dict[str, _Tally] = {}
+        self.offsets: dict[str, list[int]] = {}
 
+    def add(self, offset: int, response: Response, time_ms: int) -> None:
+        adapter = adapter_of(response)
+        tally = self.tallies.get(adapter)
+        if tally is None:
+            tally = self.tallies[adapter] = _Tally()
+            self.offsets[adapter] = []
+        tally.add(response)
+        self.offsets[adapter].append(offset)
+        self.newest_ms = max(self.newest_ms, time_ms)
 
-class PartitionWindows:
-    """The open windows of one partition of responses."""
-
-    def __init__(self, partition: int, window_ms: int, state: PartitionState) -> None:
-        self.partition = partition
-        self.state = state
-        self.late = 0
-        self._window_ms = window_ms
-        self._next_offset: int | None = None
-        self._newest_ms = 0
-        self._open: dict[int, _Window] = {}
-
-    @property
-    def commit_offset(self) -> int | None:
-        """The offset before which every response is in a written window; None: nothing read."""
-        if not self._open:
-            return self._next_offset
-        return min(window.first_offset for window in self._open.values())
-
-    def add(self, offset: int, response: Response, at_ms: int) -> bool:
-        """Count a response; False if it was counted before."""
-        if self._next_offset is not None and offset < self._next_offset:
-            return False
-        self._next_offset = offset + 1
-        created = response.created_at
-        time_ms = at_ms if created is None else min(_to_ms(created), at_ms)
-        self._newest_ms = max(self._newest_ms, time_ms)
-        if time_ms < self.state.emitted_until_ms:
-            if offset < self.state.read_until:
-                return False
-            self.late += 1
-            time_ms = self.state.emitted_until_ms
-        start_ms = time_ms - time_ms % self._window_ms
-        window = self._open.get(start_ms)
-        if window is None:
-            window = self._open[start_ms] = _Window(offset)
-        window.tallies[adapter_of(response)].add(response)
-        return True
-
-    def close(self, watermark_ms: int) -> list[AdapterMetrics]:
-        """The windows that end by the watermark, as records in order of time and adapter."""
-        if self._next_offset is None or self._next_offset < self.state.read_until:
-            return []
-        closed = sorted(start for start in self._open if start + self._window_ms <= watermark_ms)
-        if not closed:
-            # Without a written window the state stays: a late response that was only read
-            # would else be taken for one that was written.
-            return []
-        windows = [(start, self._open.pop(start)) for start in closed]
-        self.state = PartitionState(closed[-1] + self._window_ms, self._next_offset)
+    def close(self, partition: int, start_ms: int, length_ms: int) -> list[ClosedWindow]:
+        start, end = _from_ms(start_ms), _from_ms(start_ms + length_ms)
         return [
-            window.tallies[adapter].record(
-                _split(adapter), self.partition, _from_ms(start), _from_ms(start + self._window_ms)
+            ClosedWindow(
+                self.tallies[adapter].record(_split(adapter), partition, start, end),
+                tuple(self.offsets[adapter]),
             )
-            for start, window in windows
-            for adapter in sorted(window.tallies)
+            for adapter in sorted(self.tallies)
         ]
 
-    def event_watermark_ms(self, now_ms: int) -> int:
-        """Time of the newest response read, and never later than now."""
-        return min(self._newest_ms, now_ms)
+
+class _Partition:
+    """The open windows of one partition, by start in epoch milliseconds."""
+
+    __slots__ = ("closed_until_ms", "is_flowing", "open")
+
+    def __init__(self) -> None:
+        self.open: dict[int, _Window] = {}
+        self.closed_until_ms = 0
+        self.is_flowing = False
+
+    def watermark_ms(self, now_ms: int, window_ms: int) -> int:
+        """The time up to which responses are taken to have arrived.
+
+        While they arrive it is their own time, so that a backlog lands in its own windows;
+        once none came since the last look it is now.
+        """
+        if not self.is_flowing:
+            return now_ms
+        believable = [w.newest_ms for start, w in self.open.items() if start <= now_ms + window_ms]
+        return min(now_ms, max(believable, default=0))
 
 
 class MetricWindows:
-    """The windows of all partitions that are assigned here.
+    """The open windows of all partitions that are read here.
 
-    A response counts in the window of its ``created_at``, in the partition it was read from.
-    Windows close ``grace_seconds`` after their end; a response that comes later still counts
-    in the next window that closes.
+    A window closes ``grace_seconds`` after its end. A response that comes later counts in the
+    window after the last closed one; so one that is read in order of time never has two
+    records of one adapter. (Whoever takes a partition over does not know its predecessor's
+    windows: a late response then makes a second record, and readers add records up.)
     """
 
     def __init__(self, window_seconds: float = 10.0, grace_seconds: float = 2.0) -> None:
@@ -220,73 +174,59 @@ class MetricWindows:
         self._grace_ms = round(grace_seconds * 1000)
         if self._window_ms < 1 or self._grace_ms < 0:
             raise ValueError("a window takes time, and its grace is not negative")
-        self._partitions: dict[int, PartitionWindows] = {}
-        self._late_before = 0
+        self._partitions: dict[int, _Partition] = {}
+        self._late = 0
 
     @property
     def late(self) -> int:
-        """Responses counted in a later window than their own, since this object was made."""
-        return self._late_before + sum(windows.late for windows in self._partitions.values())
+        """Responses counted in a later window than their own, ever since the start."""
+        return self._late
 
-    def assign(self, partition: int, state: str = "") -> None:
-        """Begin a partition anew, with the metadata of its committed offset.
+    def add(self, partition: int, offset: int, response: Response, at: datetime) -> None:
+        """Count a response that was created ``at``; its offset must be new here."""
+        windows = self._partitions.get(partition)
+        if windows is None:
+            windows = self._partitions[partition] = _Partition()
+        windows.is_flowing = True
+        time_ms = _to_ms(at)
+        if time_ms < windows.closed_until_ms:
+            self._late += 1
+            time_ms = windows.closed_until_ms
+        start_ms = time_ms - time_ms % self._window_ms
+        window = windows.open.get(start_ms)
+        if window is None:
+            window = windows.open[start_ms] = _Window()
+        window.add(offset, response, time_ms)
 
-        Raises ValueError where ``state`` is not from ``encode_state``.
-        """
-        committed = decode_state(state)
-        self.revoke(partition)
-        self._partitions[partition] = PartitionWindows(partition, self._window_ms, committed)
+    def drop(self, partition: int) -> None:
+        """Forget a partition; its next reader counts again what was not written."""
+        self._partitions.pop(partition, None)
 
-    def revoke(self, partition: int) -> None:
-        """Forget a partition; whoever reads on does so from its committed offset and state."""
-        windows = self._partitions.pop(partition, None)
-        self._late_before += 0 if windows is None else windows.late
-
-    def add(self, partition: int, offset: int, response: Response, at: datetime) -> bool:
-        """Count a response; False if it was counted before, here or before a crash.
-
-        Offsets of a partition must rise. ``at`` is the Kafka record's own timestamp, which is
-        the same on every reading; it stands in for a missing ``created_at`` and caps one that
-        lies ahead of it.
-        """
-        return self._assigned(partition).add(offset, response, _to_ms(at))
-
-    def close(
-        self,
-        now: datetime,
-        partitions: Collection[int] | None = None,
-        behind: Collection[int] = frozenset(),
-    ) -> list[AdapterMetrics]:
-        """The records of all windows that are over, of all partitions or of those given.
-
-        ``behind`` are the partitions whose end the reader has not reached: theirs close by the
-        times of the responses read, not by ``now``, so that a backlog lands in its own windows.
-        Commit the records together with ``commit_offset`` and ``encode_state`` in one
-        transaction. If that fails, ``assign`` the partition again from what is committed.
-        """
+    def close(self, now: datetime) -> list[ClosedWindow]:
+        """The windows that are over, in order of partition, time and adapter."""
         now_ms = _to_ms(now)
-        records: list[AdapterMetrics] = []
-        for partition in sorted(self._partitions if partitions is None else partitions):
-            windows = self._assigned(partition)
-            seen_ms = windows.event_watermark_ms(now_ms) if partition in behind else now_ms
-            records += windows.close(seen_ms - self._grace_ms)
-        return records
+        return [
+            closed
+            for number, windows in sorted(self._partitions.items())
+            for closed in self._close(number, windows, now_ms)
+        ]
 
-    def commit_offset(self, partition: int) -> int | None:
-        """The offset to commit: the first in an open window, else the next to read.
-
-        None before anything was read: leave the committed offset as it is.
-        """
-        return self._assigned(partition).commit_offset
-
-    def encode_state(self, partition: int) -> str:
-        """The metadata to commit with ``commit_offset``."""
-        return encode_state(self._assigned(partition).state)
-
-    def _assigned(self, partition: int) -> PartitionWindows:
-        if partition not in self._partitions:
-            raise LookupError(f"partition {partition} is not assigned")
-        return self._partitions[partition]
+    def _close(self, number: int, windows: _Partition, now_ms: int) -> list[ClosedWindow]:
+        until_ms = windows.watermark_ms(now_ms, self._window_ms) - self._grace_ms
+        windows.is_flowing = False
+        closed: list[ClosedWindow] = []
+        for start_ms in sorted(windows.open):
+            written_as = start_ms
+            if start_ms + self._window_ms <= until_ms:
+                windows.closed_until_ms = start_ms + self._window_ms
+            elif start_ms > now_ms + self._window_ms:
+                # A clock far ahead: written under the present time, or it would hold its
+                # offsets until then. A clock a little ahead only waits for its window's end.
+                written_as = now_ms - now_ms % self._window_ms
+            else:
+                continue
+            closed += windows.open.pop(start_ms).close(number, written_as, self._window_ms)
+        return closed
 
 
 def merge(records: Iterable[AdapterMetrics], span: timedelta | None = None) -> AdapterMetrics:
@@ -315,14 +255,22 @@ def merge(records: Iterable[AdapterMetrics], span: timedelta | None = None) -> A
     return replace(merged, throughput_qps=merged.num_requests / span.total_seconds())
 
 
-def merge_by_adapter(
-    records: Iterable[AdapterMetrics], span: timedelta | None = None
-) -> Mapping[tuple[str, str], AdapterMetrics]:
-    """``merge`` of each adapter version's records, by (adapter_id, adapter_version), sorted."""
-    groups: dict[tuple[str, str], list[AdapterMetrics]] = {}
-    for record in records:
-        groups.setdefault((record.adapter_id, record.adapter_version), []).append(record)
-    return {adapter: merge(groups[adapter], span) for adapter in sorted(groups)}
+def newest(records: Iterable[AdapterMetrics], length: timedelta) -> list[AdapterMetrics]:
+    """Each adapter version's records as one, over the newest ``length`` that is written.
+
+    Ordered by adapter. Throughput is over ``length``, or over what the records cover if that
+    is longer, as it is where windows are longer than ``length``.
+    """
+    everything = list(records)
+    if not everything:
+        return []
+    end = max(record.window_end for record in everything)
+    seen = [record for record in everything if record.window_end > end - length]
+    span = max(length, end - min(record.window_start for record in seen))
+    by_adapter: dict[tuple[str, str], list[AdapterMetrics]] = {}
+    for record in seen:
+        by_adapter.setdefault((record.adapter_id, record.adapter_version), []).append(record)
+    return [merge(by_adapter[adapter], span) for adapter in sorted(by_adapter)]
 
 
 def _split(adapter: str) -> tuple[str, str]:
