@@ -183,12 +183,17 @@ class MetricWindows:
         return self._late
 
     def add(self, partition: int, offset: int, response: Response, at: datetime) -> None:
-        """Count a response that was created ``at``; its offset must be new here."""
+        """Count a response; its offset must be new here.
+
+        ``at`` is the Kafka record's own time: it stands in for a missing ``created_at``, and
+        caps one that lies ahead of it.
+        """
         windows = self._partitions.get(partition)
         if windows is None:
             windows = self._partitions[partition] = _Partition()
         windows.is_flowing = True
-        time_ms = _to_ms(at)
+        created = response.created_at
+        time_ms = _to_ms(at if created is None else min(created, at))
         if time_ms < windows.closed_until_ms:
             self._late += 1
             time_ms = windows.closed_until_ms

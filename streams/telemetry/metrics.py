@@ -288,7 +288,7 @@ class RouterMetrics(ProcessMetrics):
         if routed is None:
             routed = self._routed_by[adapter, reason] = self._routed.labels(adapter, reason)
         routed.inc()
-        if routing.adapter is None and reason != "explicit":
+        if routing.adapter is None and routing.score is not None:  # compared, and none fitted
             self._unmatched.labels(reason).inc()
         if routing.routing_ms is not None:
             self._routing.child(adapter).observe(routing.routing_ms)
@@ -306,7 +306,7 @@ class RouterMetrics(ProcessMetrics):
         self._in_flight.set(queries)
 
     def count_windows(self, written: int, late_responses: int = 0) -> None:
-        """Count the AdapterMetrics records written, and late responses seen since last time."""
+        """Count the AdapterMetrics records written, and the late responses since last time."""
         self._windows.inc(written)
         self._late.inc(late_responses)
 

@@ -60,7 +60,7 @@ def _gauge(
     return Metric(name, "gauge", unit, meaning, labels, (), processes)
 
 
-def _histogram(  # noqa: PLR0917 - one row of the table below
+def _histogram(
     name: str,
     unit: str,
     meaning: str,
@@ -198,7 +198,7 @@ ROUTED = _counter(
 UNMATCHED = _counter(
     "lorelay_router_unmatched_total",
     "queries",
-    "Queries that selection found no adapter for, so that the base model answers.",
+    "Queries that were compared with the adapters' examples and fitted none: the base model's.",
     ("reason",),
     _ROUTER,
 )
@@ -310,3 +310,7 @@ def markdown_table(process: ProcessName | None = None) -> str:
     ]
     head = ["| metric | type | unit | labels | served by | meaning |", "|---|---|---|---|---|---|"]
     return "\n".join([*head, *rows])
+
+
+if __name__ == "__main__":
+    print(markdown_table())

@@ -168,6 +168,14 @@ def test_a_dropped_partition_is_not_written() -> None:
     assert [c.record.source_partition for c in closed_at_last(windows)] == [1]
 
 
+def test_a_missing_or_future_creation_time_is_replaced_by_the_kafka_records() -> None:
+    windows = windows_with()
+    windows.add(0, 0, replace(answered(0), created_at=None), after(3))
+    windows.add(0, 1, answered(1_000_000), after(4))
+    (closed,) = closed_at_last(windows, 12)
+    assert closed.offsets == (0, 1)
+
+
 def test_a_clock_far_ahead_neither_holds_its_offsets_nor_hurries_the_others() -> None:
     windows = windows_with(answered(1), answered(1_000_000), answered(2))
     (misdated,) = windows.close(after(5))
@@ -283,7 +291,8 @@ def test_a_reader_with_sound_clocks_writes_a_window_once_and_in_order(
     log: list[tuple[float, str | None, int]], steps: list[tuple[int, str, float]]
 ) -> None:
     reader = Reader([entry for entry in log if entry[0] <= 21.0])
-    for responses, action, seconds in steps:
+    times = sorted(seconds for _, _, seconds in steps)
+    for (responses, action, _), seconds in zip(steps, times, strict=True):
         if "write" in action:
             reader.step(responses, action, seconds)
     names = [(record.adapter_id, record.window_start) for record in reader.written]
