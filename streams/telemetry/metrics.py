@@ -27,11 +27,11 @@ from streams.telemetry.durations import DurationHistogram
 from streams.telemetry.names import OTHER, UNROUTED, Metric, ProcessName
 
 TransactionOutcome = Literal["committed", "aborted", "fenced", "unknown"]
+Choice = Literal["selected", "named", "below_threshold", "undecided", "uncompared"]
 
 MAX_ADAPTERS = 500
 """Adapter versions that become labels; each has about 120 series. Later ones count as other."""
 
-_MAX_REASONS = 20
 _NO_USAGE = Usage()
 _CATEGORIES: tuple[str, ...] = get_args(Category)
 
@@ -64,6 +64,17 @@ def adapter_of(response: Response) -> str:
     if response.adapter is not None:
         return response.adapter
     return BASE if response.routing is not None or response.status == "ok" else UNROUTED
+
+
+def choice_of(routing: Routing) -> Choice:
+    """What kind of decision ``routing`` is; its reason is a sentence and can't be a label."""
+    if routing.score is None:
+        return "uncompared" if routing.adapter is None else "named"
+    if routing.adapter is not None:
+        return "selected"
+    if routing.threshold is None or routing.score < routing.threshold:
+        return "below_threshold"
+    return "undecided"
 
 
 def _version() -> str:
@@ -269,7 +280,6 @@ class RouterMetrics(ProcessMetrics):
     def __init__(self, registry: CollectorRegistry, max_adapters: int = MAX_ADAPTERS) -> None:
         super().__init__("router", registry, max_adapters)
         self._routed = counter(names.ROUTED, registry)
-        self._unmatched = counter(names.UNMATCHED, registry)
         self._queue = DurationHistogram(names.ROUTER_QUEUE, registry)
         self._routing = DurationHistogram(names.ROUTER_ROUTING, registry)
         self._batch = histogram(names.ROUTER_BATCH, registry)
@@ -277,19 +287,16 @@ class RouterMetrics(ProcessMetrics):
         self._in_flight = gauge(names.ROUTER_IN_FLIGHT, registry)
         self._windows = counter(names.METRIC_WINDOWS, registry)
         self._late = counter(names.LATE_RESPONSES, registry)
-        self._reasons: dict[str, str] = {}
         self._routed_by: dict[tuple[str, str], Counter] = {}
 
     def observe_routing(self, routing: Routing, queue_ms: float | None = None) -> None:
         """Count a query that was routed; ``queue_ms`` as in the response's timing."""
         adapter = self._labels.label(routing.adapter)
-        reason = self._reason(routing.reason)
-        routed = self._routed_by.get((adapter, reason))
+        choice = choice_of(routing)
+        routed = self._routed_by.get((adapter, choice))
         if routed is None:
-            routed = self._routed_by[adapter, reason] = self._routed.labels(adapter, reason)
+            routed = self._routed_by[adapter, choice] = self._routed.labels(adapter, choice)
         routed.inc()
-        if routing.adapter is None and routing.score is not None:  # compared, and none fitted
-            self._unmatched.labels(reason).inc()
         if routing.routing_ms is not None:
             self._routing.child(adapter).observe(routing.routing_ms)
         if queue_ms is not None:
@@ -309,14 +316,6 @@ class RouterMetrics(ProcessMetrics):
         """Count the AdapterMetrics records written, and the late responses since last time."""
         self._windows.inc(written)
         self._late.inc(late_responses)
-
-    def _reason(self, reason: str) -> str:
-        """``reason`` as a label: a word of a small vocabulary, else ``other``."""
-        if reason not in self._reasons:
-            if len(self._reasons) >= _MAX_REASONS or len(reason.split()) > 1:
-                return OTHER
-            self._reasons[reason] = reason
-        return self._reasons[reason]
 
 
 class WorkerMetrics(ProcessMetrics):

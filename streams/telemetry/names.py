@@ -191,15 +191,10 @@ BUILD_INFO = Metric(
 ROUTED = _counter(
     "lorelay_router_queries_total",
     "queries",
-    "Queries routed to a worker, by the adapter chosen for them and the reason in one word.",
-    ("adapter", "reason"),
-    _ROUTER,
-)
-UNMATCHED = _counter(
-    "lorelay_router_unmatched_total",
-    "queries",
-    "Queries that were compared with the adapters' examples and fitted none: the base model's.",
-    ("reason",),
+    "Queries routed to a worker. choice is selected, or named (by the query), or why the base "
+    "model answers: below_threshold (no adapter is near enough), undecided (two are equally "
+    "near), uncompared (the query asks for it, or there is no adapter to compare with).",
+    ("adapter", "choice"),
     _ROUTER,
 )
 ROUTER_QUEUE = _histogram(

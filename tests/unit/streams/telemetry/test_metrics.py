@@ -197,11 +197,10 @@ def test_two_processes_in_one_test_do_not_share_anything() -> None:
 # Router
 
 
-def test_a_routed_query_counts_by_adapter_and_reason(router: RouterMetrics) -> None:
-    routing = Routing(adapter=LEGAL, reason="similar", routing_ms=5.0)
-    router.observe_routing(routing, queue_ms=3.0)
+def test_a_routed_query_counts_with_its_times(router: RouterMetrics) -> None:
+    router.observe_routing(Routing(adapter=LEGAL, score=0.8, routing_ms=5.0), queue_ms=3.0)
     name = "lorelay_router_queries_total"
-    assert value(router, name, adapter=LEGAL, reason="similar") == 1
+    assert value(router, name, adapter=LEGAL, choice="selected") == 1
     sums = [
         value(router, f"lorelay_router_{stage}_seconds_sum", adapter=LEGAL)
         for stage in ("queue", "routing")
@@ -209,23 +208,22 @@ def test_a_routed_query_counts_by_adapter_and_reason(router: RouterMetrics) -> N
     assert sums == pytest.approx([0.003, 0.005])
 
 
-def test_none_of_them_counts_as_unmatched_and_asking_for_the_base_model_does_not(
-    router: RouterMetrics,
+@pytest.mark.parametrize(
+    ("routing", "adapter", "choice"),
+    [
+        (Routing(adapter=LEGAL, score=0.8, threshold=0.5), LEGAL, "selected"),
+        (Routing(adapter=LEGAL), LEGAL, "named"),
+        (Routing(score=0.3, threshold=0.5), "base", "below_threshold"),
+        (Routing(score=0.3), "base", "below_threshold"),
+        (Routing(score=0.8, threshold=0.5, margin=0.0), "base", "undecided"),
+        (Routing(), "base", "uncompared"),
+    ],
+)
+def test_a_routed_query_counts_by_adapter_and_kind_of_choice(
+    router: RouterMetrics, routing: Routing, adapter: str, choice: str
 ) -> None:
-    router.observe_routing(Routing(reason="below_threshold", score=0.3))
-    router.observe_routing(Routing(reason="explicit"))
-    name = "lorelay_router_unmatched_total"
-    assert value(router, name, reason="below_threshold") == 1
-    assert value(router, name, reason="explicit") is None
-
-
-def test_reasons_are_a_small_vocabulary_of_single_words(router: RouterMetrics) -> None:
-    router.observe_routing(Routing(adapter=LEGAL, reason="score 0.3 is below 0.5"))
-    for number in range(100):
-        router.observe_routing(Routing(adapter=LEGAL, reason=f"reason{number}"))
-    name = "lorelay_router_queries_total"
-    assert value(router, name, adapter=LEGAL, reason="reason0") == 1
-    assert value(router, name, adapter=LEGAL, reason="other") == 81
+    router.observe_routing(routing)
+    assert value(router, "lorelay_router_queries_total", adapter=adapter, choice=choice) == 1
 
 
 def test_a_micro_batch_counts_its_queries_and_its_encoding(router: RouterMetrics) -> None:
