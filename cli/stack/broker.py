@@ -144,7 +144,7 @@ def start(
     command = [java, *_JVM_OPTIONS, "-cp", classpath, "kafka.Kafka", str(settings.properties_file)]
     if die_with_parent and (setpriv := shutil.which("setpriv")):
         command = [setpriv, "--pdeathsig", "KILL", *command]
-    return processes.start(NAME, command, environment, workdir=settings.data)
+    return processes.start(NAME, command, environment)
 
 
 def find_java() -> str:
@@ -204,4 +204,4 @@ def running_broker(folder: Path, jars: Path = JARS) -> Iterator[str]:
         )
         yield settings.address
     finally:
-        processes.stop(NAME, record, patience=15.0)
+        processes.stop({NAME: record}, patience=15.0)

@@ -2,17 +2,17 @@
 
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum
-from pathlib import Path
 
 from cli.stack import procfs
 from cli.stack.folder import ProcessRecord, StackFolder
 
+#: Python ignores these, and a child would inherit that.
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 _LOG_LIMIT_BYTES = 20_000_000
 _POLL_SECONDS = 0.05
 _KILL_PATIENCE_SECONDS = 10.0
@@ -35,10 +35,9 @@ class Processes:
 
     def __init__(self, folder: StackFolder) -> None:
         self._folder = folder
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], workdir: Path
+        self, name: str, command: Sequence[str], environment: Mapping[str, str]
     ) -> ProcessRecord:
         """Start ``command`` in the background, its output going to the log of ``name``."""
         self._folder.create()
@@ -50,26 +49,29 @@ class Processes:
         with log.open("ab") as output:
             output.write(f"--- {name} started {started} ---\n".encode())
             output.flush()
-            child = subprocess.Popen(
-                command,
-                env=dict(environment),
-                cwd=workdir,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
+            # Not subprocess.Popen, whose object wants to outlive the child.
+            pid = os.posix_spawnp(
+                command[0],
+                list(command),
+                environment,
+                setsid=True,
+                setsigdef=_IGNORED_BY_PYTHON,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+                    (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
+                ],
             )
-        self._children[child.pid] = child
-        self._folder.pid_file(name).write_text(f"{child.pid}\n")
-        found = procfs.stat(child.pid)
-        return ProcessRecord(child.pid, found.start_ticks if found else 0, started)
+        self._folder.pid_file(name).write_text(f"{pid}\n")
+        found = procfs.stat(pid)
+        return ProcessRecord(pid, found.start_ticks if found else 0, started)
 
     def find(self, name: str, record: ProcessRecord | None) -> int | None:
         """The pid of ``name`` if it runs; None if it ended or its pid is another program's now."""
         pid = self._recorded_pid(name)
         if pid is None or record is None or record.pid != pid:
             return None
-        self._reap(pid)
+        _reap(pid)
         found = procfs.stat(pid)
         if found is None or found.ended or found.start_ticks != record.start_ticks:
             return None
@@ -79,20 +81,19 @@ class Processes:
         """Whether a pid file is there whose process is not."""
         return self._folder.pid_file(name).exists() and self.find(name, record) is None
 
-    def terminate(self, name: str, record: ProcessRecord | None) -> None:
-        """Ask the process to end; `stop` waits for it."""
-        pid = self.find(name, record)
-        if pid is not None:
+    def stop(self, records: Mapping[str, ProcessRecord], patience: float) -> dict[str, Outcome]:
+        """End processes, by name, and all they started; by force after ``patience`` seconds."""
+        running = {name for name, record in records.items() if self.find(name, record)}
+        for name in running:
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+                os.kill(records[name].pid, signal.SIGTERM)
+        _wait(lambda: not any(self.find(name, records[name]) for name in running), patience)
+        return {name: self._clear(name, record, running) for name, record in records.items()}
 
-    def stop(self, name: str, record: ProcessRecord | None, patience: float) -> Outcome:
-        """End the process and all it started, by force after ``patience`` seconds."""
-        outcome = Outcome.NOT_RUNNING
+    def _clear(self, name: str, record: ProcessRecord, running: Collection[str]) -> Outcome:
+        outcome = Outcome.ENDED if name in running else Outcome.NOT_RUNNING
         if self.find(name, record) is not None:
-            self.terminate(name, record)
-            ended = _wait(lambda: self.find(name, record) is None, patience)
-            outcome = Outcome.ENDED if ended else Outcome.KILLED
+            outcome = Outcome.KILLED
         self.sweep(record)
         self._folder.pid_file(name).unlink(missing_ok=True)
         self._folder.address_file(name).unlink(missing_ok=True)
@@ -113,7 +114,7 @@ class Processes:
             with suppress(ProcessLookupError):
                 os.kill(member.pid, signal.SIGKILL)
         _wait(lambda: not procfs.session_members(record.pid), _KILL_PATIENCE_SECONDS)
-        self._reap(record.pid)
+        _reap(record.pid)
 
     def _recorded_pid(self, name: str) -> int | None:
         try:
@@ -121,10 +122,11 @@ class Processes:
         except (OSError, ValueError):
             return None
 
-    def _reap(self, pid: int) -> None:
-        child = self._children.get(pid)
-        if child is not None and child.poll() is not None:
-            del self._children[pid]
+
+def _reap(pid: int) -> None:
+    """Take the exit status of ``pid`` if it is a child of this very process and has ended."""
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:

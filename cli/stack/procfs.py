@@ -4,7 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
-_STATE, _SESSION, _START_TICKS = 0, 3, 19  # positions behind the command, which may hold blanks
+_STATE, _SESSION, _THREADS, _START_TICKS = (
+    0,
+    3,
+    17,
+    19,
+)  # positions behind the command, which may hold blanks
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +19,18 @@ class ProcessStat:
     pid: int
     state: str
     session: int
+    threads: int
     start_ticks: int
 
     @property
     def ended(self) -> bool:
-        """Whether only its exit status is left."""
+        """Whether it does nothing any more."""
         return self.state in "ZX"
+
+    @property
+    def gone(self) -> bool:
+        """Whether only its exit status is left: its last thread closes its files and ports."""
+        return self.ended and self.threads <= 1
 
 
 def stat(pid: int) -> ProcessStat | None:
@@ -29,10 +40,11 @@ def stat(pid: int) -> ProcessStat | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = line.rpartition(")")[2].split()
-    return ProcessStat(pid, fields[_STATE], int(fields[_SESSION]), int(fields[_START_TICKS]))
+    numbers = (int(fields[position]) for position in (_SESSION, _THREADS, _START_TICKS))
+    return ProcessStat(pid, fields[_STATE], *numbers)
 
 
 def session_members(session: int) -> list[ProcessStat]:
-    """The living processes of a session, its leader included."""
+    """The processes of a session that are not gone, its leader included."""
     stats = (stat(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdecimal())
-    return [found for found in stats if found and found.session == session and not found.ended]
+    return [found for found in stats if found and found.session == session and not found.gone]

@@ -2,9 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
 from cli.stack import broker, ports
@@ -61,10 +60,22 @@ class ProcessStatus:
     metrics: str | None
 
 
+def foreground_command(kind: str) -> Sequence[str]:
+    """`lorelay router` or `lorelay worker`, by this interpreter."""
+    # -P: nothing in the working folder can stand in for a module of ours.
+    return [sys.executable, "-P", "-m", "cli.main", kind]
+
+
 class LocalStack:
     """The broker, routers and workers of one folder."""
 
-    def __init__(self, folder: StackFolder, environment: Mapping[str, str], report: Report) -> None:
+    def __init__(
+        self,
+        folder: StackFolder,
+        environment: Mapping[str, str],
+        report: Report,
+        command: Callable[[str], Sequence[str]] = foreground_command,
+    ) -> None:
         self._folder = folder
         self._environment = {
             name: value
@@ -73,6 +84,7 @@ class LocalStack:
             if name != "PYTHONDONTWRITEBYTECODE"
         }
         self._report = report
+        self._command = command
         self._processes = Processes(folder)
 
     def up(self, cluster: Cluster, wishes: Wishes, timeout: float) -> StackRecord:
@@ -106,12 +118,10 @@ class LocalStack:
         with self._folder.locked():
             record = self._folder.read()
             for kind in (WORKER, ROUTER, broker.NAME):
-                names = [name for name in record.processes if kind_of(name) == kind]
-                for name in names:
+                ending = {n: r for n, r in record.processes.items() if kind_of(n) == kind}
+                for name in ending:
                     self._report.stopping(name)
-                    self._processes.terminate(name, record.processes[name])
-                for name in names:
-                    outcome = self._processes.stop(name, record.processes[name], _PATIENCE[kind])
+                for name, outcome in self._processes.stop(ending, _PATIENCE[kind]).items():
                     self._report.stopped(name, outcome)
                     record = record.without_process(name)
                     self._folder.write(record)
@@ -163,13 +173,13 @@ class LocalStack:
         return self._await(record, {broker.NAME: self._probe(broker.NAME, record)}, timeout)
 
     def _start_broker(self, record: StackRecord, port: int | None, others_run: bool) -> StackRecord:
+        self._processes.sweep(record.processes.get(broker.NAME))
         # What still runs is connected to the old port, and finds the broker only there.
         wanted = int(str(record.kafka).rpartition(":")[2]) if others_run else port
         chosen = broker.choose_port(wanted)
         if wanted is None and chosen != broker.DEFAULT_PORT:
             self._report.note(f"Port {broker.DEFAULT_PORT} is taken, the broker takes {chosen}.")
         settings = broker.BrokerSettings(self._folder.kafka_data, chosen, ports.free_port())
-        self._processes.sweep(record.processes.get(broker.NAME))
         started = broker.start(settings, self._processes, self._environment)
         record = replace(record, kafka=settings.address).with_process(broker.NAME, started)
         self._folder.write(record)
@@ -204,10 +214,7 @@ class LocalStack:
             "LORELAY_ADDRESS_FILE": str(self._folder.address_file(name)),
             **member.settings,
         }
-        # -P: nothing in the working folder can stand in for a module of ours.
-        command = [sys.executable, "-P", "-m", "cli.main", member.kind]
-        workdir: Path = self._folder.root.parent
-        started = self._processes.start(name, command, environment, workdir)
+        started = self._processes.start(name, self._command(member.kind), environment)
         record = record.with_process(name, replace(started, settings=member.settings))
         self._folder.write(record)
         return record

@@ -1,0 +1,93 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from cli.stack import broker, ports
+from cli.stack.broker import BrokerSettings, choose_port, find_java, java_major
+from cli.stack.folder import StackFolder
+from cli.stack.processes import Processes
+from schemas.errors import ConfigurationError
+from schemas.topics import Topics
+
+SETTINGS = BrokerSettings(Path("/tmp/data"), port=9092, controller_port=9093)
+
+
+def java_that_says(folder: Path, version: str) -> None:
+    java = folder / "java"
+    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
+    java.chmod(0o755)
+
+
+@pytest.fixture
+def only_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is all of PATH."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    return tmp_path
+
+
+def test_every_listener_is_on_the_loopback_interface() -> None:
+    listeners = SETTINGS.properties()["listeners"].split(",")
+    assert listeners == ["KAFKA://127.0.0.1:9092", "CONTROLLER://127.0.0.1:9093"]
+
+
+def test_committed_offsets_outlive_the_records_of_every_consumed_topic() -> None:
+    kept_ms = int(SETTINGS.properties()["offsets.retention.minutes"]) * 60_000
+    topics = Topics()
+    for spec in topics.specs():
+        if spec.name in (topics.queries, topics.requests, topics.responses):
+            assert int(spec.config["retention.ms"]) < kept_ms
+
+
+@pytest.mark.parametrize(
+    ("text", "major"),
+    [
+        ('openjdk version "17.0.15" 2025-04-15', 17),
+        ('java version "1.8.0_392"', 8),
+        ('openjdk version "21" 2023-09-19', 21),
+        ("command not found", None),
+    ],
+)
+def test_java_tells_its_version(text: str, major: int | None) -> None:
+    assert java_major(text) == major
+
+
+def test_a_missing_java_is_a_plain_message(only_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="needs Java 17 or newer, and there is none"):
+        find_java()
+
+
+def test_an_old_java_is_a_plain_message(only_path: Path) -> None:
+    java_that_says(only_path, "11.0.2")
+    with pytest.raises(ConfigurationError, match="is 11: install a newer one"):
+        find_java()
+
+
+def test_a_java_of_the_right_age_is_taken(only_path: Path) -> None:
+    java_that_says(only_path, "21.0.1")
+    assert find_java() == str(only_path / "java")
+
+
+def test_missing_jars_are_a_plain_message(tmp_path: Path) -> None:
+    settings = BrokerSettings(tmp_path, 1, 2, jars=tmp_path / "jars")
+    with pytest.raises(ConfigurationError, match="make setup"):
+        broker.start(settings, Processes(StackFolder(tmp_path)), os.environ)
+
+
+def test_a_taken_port_is_a_plain_message() -> None:
+    with socket.socket() as server:
+        server.bind((ports.LOOPBACK, 0))
+        server.listen()
+        port = server.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"Port {port} is taken"):
+            choose_port(port)
+
+
+def test_port_zero_is_any_free_one() -> None:
+    assert ports.is_free(choose_port(0))
+
+
+def test_without_a_wish_some_port_is_found() -> None:
+    assert choose_port(None) > 0
