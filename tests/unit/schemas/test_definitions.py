@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fastavro import parse_schema
-from fastavro.schema import fingerprint
+from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from schemas.conversion import Converter
 from schemas.definitions import FOLDER, record_class
@@ -144,8 +144,17 @@ def test_a_field_that_may_be_missing_stays_so(record_type: type[Record]) -> None
         ('"null"', 0x63DD24E7CC258F8A),
         ('"int"', 0x7275D51A3F395C8F),
         ('"string"', 0x8F014872634503C7),
+        ('{"name":"foo","type":"fixed","size":15}', 1756455273707447556),
     ],
 )
 def test_fingerprints_are_those_of_avros_own_test_suite(canonical: str, expected: int) -> None:
     """share/test/data/schema-tests.txt of Apache Avro; ours go on the wire little-endian."""
     assert fingerprint(canonical, "CRC-64-AVRO") == expected.to_bytes(8, "little").hex()
+
+
+def test_the_canonical_form_names_nested_records_in_full_and_keeps_nothing_else() -> None:
+    canonical = to_parsing_canonical_form(tree_of(FOLDER / "Chunk.avsc"))
+    start = '{"name":"lorelay.Chunk","type":"record","fields":[{"name":"query_id","type":"string"},'
+    origin = '{"name":"origin","type":{"name":"lorelay.Origin","type":"record","fields":['
+    assert canonical.startswith(start + origin)
+    assert not {"doc", "default", "logicalType", "namespace"} & set(canonical.split('"'))
