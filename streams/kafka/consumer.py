@@ -72,6 +72,7 @@ class ExactlyOnceConsumer:
         self._results: defaultdict[TopicPartition, dict[int, Sequence[Output]]] = defaultdict(dict)
         self._room = asyncio.Event()
         self._is_stopping = asyncio.Event()
+        self._has_joined = False
         self._consumer: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
 
@@ -85,7 +86,7 @@ class ExactlyOnceConsumer:
         """Why this member does not consume yet; None once it does (or has nothing to)."""
         if self._consumer is None:
             return f"connecting to Kafka at {self._settings.kafka}"
-        if self._consumer._coordinator.member_id == "":
+        if not self._has_joined:
             return f"joining the group {self._group}"
         waiting = [owner.partition for owner in self._owners.values() if not owner.is_ready]
         if waiting:
@@ -178,7 +179,7 @@ class ExactlyOnceConsumer:
             self._consumer = consumer
             await self._fetch(consumer)
         finally:
-            self._consumer = None
+            self._consumer, self._has_joined = None, False
             await self._revoke()
             with contextlib.suppress(KafkaError):
                 await consumer.stop()
@@ -287,6 +288,7 @@ class ExactlyOnceConsumer:
             task = asyncio.create_task(self._acquire(owner, consumer))
             self._acquisitions.add(task)
             task.add_done_callback(self._acquisitions.discard)
+        self._has_joined = True
 
     async def _acquire(self, owner: PartitionOwner, consumer: AIOKafkaConsumer) -> None:
         assert self._admin is not None

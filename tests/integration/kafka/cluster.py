@@ -1,0 +1,177 @@
+"""The cluster as any client sees it, through librdkafka and none of our own code."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+_SECONDS = 30.0
+
+
+class Cluster:
+    """Topics with names of their own, and what is on them."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._admin = AdminClient({"bootstrap.servers": address})
+
+    def create(
+        self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None
+    ) -> str:
+        """A new topic whose name begins with `name`."""
+        topic = f"{name}-{uuid.uuid4().hex[:12]}"
+        made = self._admin.create_topics(
+            [NewTopic(topic, partitions, 1, config=dict(config or {}))]
+        )
+        made[topic].result(_SECONDS)
+        self._await_metadata(topic)
+        return topic
+
+    def topics(self) -> Mapping[str, int]:
+        """How many partitions each topic has."""
+        found = self._admin.list_topics(timeout=_SECONDS).topics
+        return {name: len(topic.partitions) for name, topic in found.items()}
+
+    def config(self, topic: str) -> Mapping[str, str]:
+        """Every setting of a topic."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        entries = self._admin.describe_configs([resource])[resource].result(_SECONDS)
+        return {name: str(entry.value) for name, entry in entries.items()}
+
+    def produce(
+        self,
+        topic: str,
+        values: Sequence[bytes | None],
+        *,
+        partition: int = 0,
+        key: bytes | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> list[int]:
+        """Writes without transactions; the offsets."""
+        producer = Producer({"bootstrap.servers": self.address, "enable.idempotence": True})
+        offsets: list[int] = []
+        for value in values:
+            producer.produce(
+                topic,
+                value,
+                key=key,
+                partition=partition,
+                headers=list(headers),
+                on_delivery=_collect(offsets),
+            )
+        producer.flush(_SECONDS)
+        assert len(offsets) == len(values)
+        return offsets
+
+    @contextmanager
+    def transactions(self, name: str | None = None) -> Iterator[Producer]:
+        """A producer whose transactions the caller begins and ends."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self.address,
+                "transactional.id": name or uuid.uuid4().hex,
+                "transaction.timeout.ms": 60_000,
+            }
+        )
+        producer.init_transactions(_SECONDS)
+        yield producer
+
+    def read(self, topic: str, isolation: str = "read_committed") -> list[Message]:
+        """Every record that is there now, partition by partition."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.address,
+                "group.id": uuid.uuid4().hex,
+                "isolation.level": isolation,
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+            }
+        )
+        try:
+            partitions = [TopicPartition(topic, n, 0) for n in range(self.topics()[topic])]
+            consumer.assign(partitions)
+            found: list[Message] = []
+            ended: set[int] = set()
+            deadline = time.monotonic() + _SECONDS
+            while len(ended) < len(partitions):
+                assert time.monotonic() < deadline, f"{topic} could not be read to its end"
+                for message in consumer.consume(1000, timeout=0.2):
+                    if message.error() is None:
+                        found.append(message)
+                    elif message.error().code() == KafkaError._PARTITION_EOF:
+                        ended.add(message.partition())
+                    else:
+                        raise KafkaException(message.error())
+            return sorted(found, key=lambda message: (message.partition(), message.offset()))
+        finally:
+            consumer.close()
+
+    def committed(self, group: str, topic: str, partition: int = 0) -> int:
+        """A group's offset; -1001 where it has none.
+
+        Without the metadata: long ones are read past their end (confluent-kafka 2.16.1).
+        """
+        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition)])
+        result = self._admin.list_consumer_group_offsets([asked])[group].result(_SECONDS)
+        (found,) = result.topic_partitions
+        offset: int = found.offset
+        return offset
+
+    def commit(
+        self, group: str, topic: str, offset: int, metadata: str = "", partition: int = 0
+    ) -> None:
+        """Sets the offset of a group that has no members."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.address,
+                "group.id": group,
+                "enable.auto.commit": False,
+            }
+        )
+        try:
+            target = TopicPartition(topic, partition, offset, metadata)
+            consumer.commit(offsets=[target], asynchronous=False)
+        finally:
+            consumer.close()
+
+    def delete_records(self, topic: str, before: int, partition: int = 0) -> None:
+        """Moves the start of the log, as retention does."""
+        target = TopicPartition(topic, partition, before)
+        self._admin.delete_records([target])[target].result(_SECONDS)
+
+    def log_range(self, topic: str, partition: int = 0) -> tuple[int, int]:
+        """The first offset, and the one after the last, markers included."""
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": uuid.uuid4().hex})
+        try:
+            found = consumer.get_watermark_offsets(TopicPartition(topic, partition), _SECONDS)
+            return found[0], found[1]
+        finally:
+            consumer.close()
+
+    def _await_metadata(self, topic: str) -> None:
+        deadline = time.monotonic() + _SECONDS
+        while topic not in self.topics():
+            assert time.monotonic() < deadline, f"{topic} did not appear"
+
+
+def _collect(offsets: list[int]) -> Callable[[KafkaError | None, Message], None]:
+    def on_delivery(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            raise KafkaException(error)
+        offset = message.offset()
+        assert offset is not None
+        offsets.append(offset)
+
+    return on_delivery

@@ -1,0 +1,91 @@
+"""Publishing the schemas that a process writes with, and learning those of others."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from schemas.codec import Codec, written_schemas
+from schemas.definitions import read_schema
+from streams.kafka.admin import create_topics
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.writer_schemas import WriterSchemas
+from tests.integration.kafka.cluster import Cluster
+
+FUTURE_QUERY = json.dumps(
+    {
+        "type": "record",
+        "name": "Query",
+        "namespace": "lorelay",
+        "fields": [
+            {"name": "id", "type": ["null", "string"], "default": None},
+            {"name": "of_tomorrow", "type": "string", "default": ""},
+        ],
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+async def schemas_topic(kafka_settings: KafkaSettings) -> None:
+    topic = kafka_settings.topics.schemas
+    specs = [spec for spec in kafka_settings.topics.specs() if spec.name == topic]
+    await create_topics(kafka_settings, specs)
+
+
+@asynccontextmanager
+async def started(settings: KafkaSettings, codec: Codec) -> AsyncIterator[WriterSchemas]:
+    schemas = WriterSchemas(settings, codec)
+    try:
+        await schemas.start()
+        yield schemas
+    finally:
+        await schemas.stop()
+
+
+async def test_every_schema_that_is_written_gets_published(
+    cluster: Cluster, kafka_settings: KafkaSettings
+) -> None:
+    async with started(kafka_settings, Codec()):
+        pass
+    published = {
+        (message.key() or b"").decode(): (message.value() or b"").decode()
+        for message in cluster.read(kafka_settings.topics.schemas)
+    }
+    assert published == dict(written_schemas())
+
+
+async def test_what_is_published_already_is_not_published_again(
+    cluster: Cluster, kafka_settings: KafkaSettings
+) -> None:
+    for _ in range(3):
+        async with started(kafka_settings, Codec()):
+            pass
+    assert len(cluster.read(kafka_settings.topics.schemas)) == len(written_schemas())
+
+
+async def test_a_schema_of_another_version_is_known_after_catching_up(
+    cluster: Cluster, kafka_settings: KafkaSettings
+) -> None:
+    fingerprint = read_schema(FUTURE_QUERY).fingerprint.hex()
+    codec = Codec()
+    async with started(kafka_settings, codec) as schemas:
+        assert not codec.knows(fingerprint)
+        cluster.produce(
+            kafka_settings.topics.schemas, [FUTURE_QUERY.encode()], key=fingerprint.encode()
+        )
+        await schemas.catch_up()
+        assert codec.knows(fingerprint)
+
+
+async def test_a_record_that_is_no_schema_is_passed_over(
+    cluster: Cluster, kafka_settings: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = kafka_settings.topics.schemas
+    cluster.produce(topic, [b"\xff", b"no schema", b'{"type": "string"}', None], key=b"bad")
+    fingerprint = read_schema(FUTURE_QUERY).fingerprint.hex()
+    cluster.produce(topic, [FUTURE_QUERY.encode()], key=fingerprint.encode())
+    codec = Codec()
+    async with started(kafka_settings, codec):
+        assert codec.knows(fingerprint)
+    assert caplog.text.count("is no schema") == 3
