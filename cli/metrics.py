@@ -24,7 +24,7 @@ from schemas.errors import ConfigurationError, DecodeError
 from schemas.json_form import to_json
 from schemas.records import AdapterMetrics
 from streams.kafka.settings import KafkaSettings
-from streams.router.windows import merge, newest
+from streams.telemetry.tally import merge, newest
 
 #: A window is written some seconds after its end: so much further back is read.
 _DELAY = timedelta(seconds=30)

@@ -10,60 +10,25 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal, get_args
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    Info,
-    ProcessCollector,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, ProcessCollector
 
-from schemas.errors import Category
-from schemas.records import BASE, Response, Routing, Timing, Usage
+from schemas.records import Response, Routing, Timing, Usage
 from streams.telemetry import names
 from streams.telemetry.durations import DurationHistogram
-from streams.telemetry.names import OTHER, UNROUTED, Metric, ProcessName
+from streams.telemetry.families import build_info, counter, gauge, histogram
+from streams.telemetry.names import ProcessName
+from streams.telemetry.responses import (
+    CATEGORIES,
+    MAX_ADAPTERS,
+    AdapterLabels,
+    ResponseMetrics,
+    adapter_of,
+)
 
 TransactionOutcome = Literal["committed", "aborted", "fenced", "unknown"]
 Choice = Literal["selected", "named", "below_threshold", "undecided", "uncompared"]
 
-MAX_ADAPTERS = 500
-"""Adapter versions that become labels; each has about 120 series. Later ones count as other."""
-
 _NO_USAGE = Usage()
-_CATEGORIES: tuple[str, ...] = get_args(Category)
-
-
-def counter(metric: Metric, registry: CollectorRegistry) -> Counter:
-    """The counter that ``metric`` describes."""
-    return Counter(metric.name, metric.meaning, metric.labels, registry=registry)
-
-
-def gauge(metric: Metric, registry: CollectorRegistry) -> Gauge:
-    """The gauge that ``metric`` describes."""
-    return Gauge(metric.name, metric.meaning, metric.labels, registry=registry)
-
-
-def histogram(metric: Metric, registry: CollectorRegistry) -> Histogram:
-    """The histogram that ``metric`` describes."""
-    return Histogram(
-        metric.name, metric.meaning, metric.labels, buckets=metric.buckets, registry=registry
-    )
-
-
-def build_info(registry: CollectorRegistry) -> Info:
-    """The build-info metric; the library adds ``_info`` to its name itself."""
-    metric = names.BUILD_INFO
-    return Info(metric.name.removesuffix("_info"), metric.meaning, registry=registry)
-
-
-def adapter_of(response: Response) -> str:
-    """What ``response`` counts for: ``id@version``, ``base``, or ``unrouted`` before routing."""
-    if response.adapter is not None:
-        return response.adapter
-    return BASE if response.routing is not None or response.status == "ok" else UNROUTED
 
 
 def choice_of(routing: Routing) -> Choice:
@@ -84,95 +49,6 @@ def _version() -> str:
         return "unknown"
 
 
-class _ResponseSeries:
-    """Everything that one adapter's responses update, with the labels already bound."""
-
-    __slots__ = (
-        *("outcomes", "queue", "routing", "engine_queue", "first_token", "inference", "total"),
-        *("prompt_tokens", "completion_tokens"),
-    )
-
-    def __init__(self, families: "_ResponseFamilies", adapter: str) -> None:
-        responses = families.responses
-        self.outcomes = {
-            category: responses.labels(adapter, "error", category) for category in _CATEGORIES
-        }
-        self.outcomes[""] = responses.labels(adapter, "ok", "")
-        self.queue = families.queue.child(adapter)
-        self.routing = families.routing.child(adapter)
-        self.engine_queue = families.engine_queue.child(adapter)
-        self.first_token = families.first_token.child(adapter)
-        self.inference = families.inference.child(adapter)
-        self.total = families.total.child(adapter)
-        self.prompt_tokens = families.prompt_tokens.labels(adapter)
-        self.completion_tokens = families.completion_tokens.labels(adapter)
-
-    def observe(self, category: str, timing: Timing, usage: Usage) -> None:
-        outcome = self.outcomes.get(category)
-        (self.outcomes["internal"] if outcome is None else outcome).inc()
-        if (ms := timing.queue_ms) is not None:
-            self.queue.observe(ms)
-        if (ms := timing.routing_ms) is not None:
-            self.routing.observe(ms)
-        if (ms := timing.engine_queue_ms) is not None:
-            self.engine_queue.observe(ms)
-        if (ms := timing.first_token_ms) is not None:
-            self.first_token.observe(ms)
-        if (ms := timing.inference_ms) is not None:
-            self.inference.observe(ms)
-        if (ms := timing.total_ms) is not None:
-            self.total.observe(ms)
-        if usage.prompt_tokens > 0:
-            self.prompt_tokens.inc(usage.prompt_tokens)
-        if usage.completion_tokens > 0:
-            self.completion_tokens.inc(usage.completion_tokens)
-
-
-class _ResponseFamilies:
-    """The metric families that responses update."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.responses = counter(names.RESPONSES, registry)
-        self.queue = DurationHistogram(names.QUEUE, registry)
-        self.routing = DurationHistogram(names.ROUTING, registry)
-        self.engine_queue = DurationHistogram(names.ENGINE_QUEUE, registry)
-        self.first_token = DurationHistogram(names.FIRST_TOKEN, registry)
-        self.inference = DurationHistogram(names.INFERENCE, registry)
-        self.total = DurationHistogram(names.TOTAL, registry)
-        self.prompt_tokens = counter(names.PROMPT_TOKENS, registry)
-        self.completion_tokens = counter(names.COMPLETION_TOKENS, registry)
-
-
-class AdapterLabels:
-    """Which adapters may become labels: those of the registry, and no more than ``limit``.
-
-    A version that leaves the registry keeps its label as long as the process lives, because
-    a counter that vanishes takes its last increments with it.
-    """
-
-    def __init__(self, limit: int = MAX_ADAPTERS) -> None:
-        self._limit = limit
-        self._known: set[str] = set()
-        self._labels: dict[str | None, str] = {None: BASE, BASE: BASE, UNROUTED: UNROUTED}
-
-    @property
-    def known(self) -> int:
-        """How many adapter versions the process knows now."""
-        return len(self._known)
-
-    def learn(self, adapters: Iterable[str]) -> None:
-        """Take ``adapters`` for the whole of what the registry holds now."""
-        self._known = set(adapters)
-        for adapter in sorted(self._known - self._labels.keys()):
-            if len(self._labels) >= self._limit + 3:
-                return
-            self._labels[adapter] = adapter
-
-    def label(self, adapter: str | None) -> str:
-        """The label for ``adapter`` (None is the base model)."""
-        return self._labels.get(adapter, OTHER)
-
-
 class ProcessMetrics:
     """What router and worker both count."""
 
@@ -181,8 +57,7 @@ class ProcessMetrics:
     ) -> None:
         self.registry = registry
         self._labels = AdapterLabels(max_adapters)
-        self._families = _ResponseFamilies(registry)
-        self._responses: dict[str, _ResponseSeries] = {}
+        self._responses = ResponseMetrics(registry, self._labels)
         self._transactions = counter(names.TRANSACTIONS, registry)
         self._transaction = histogram(names.TRANSACTION, registry)
         self._by_outcome = {
@@ -215,7 +90,7 @@ class ProcessMetrics:
     def observe(self, response: Response) -> None:
         """Count a response that this process has written."""
         category = "" if response.error is None else response.error.category
-        self._series(adapter_of(response)).observe(category, response.timing, response.usage)
+        self._responses.observe(adapter_of(response), category, response.timing, response.usage)
 
     def observe_all(self, responses: Iterable[Response]) -> None:
         """Count the responses of one committed transaction."""
@@ -232,7 +107,7 @@ class ProcessMetrics:
     ) -> None:
         """Count a response by its parts; ``category`` is ignored where ``status`` is ok."""
         outcome = "" if status == "ok" else category or "internal"
-        self._series(adapter).observe(outcome, timing, usage)
+        self._responses.observe(adapter, outcome, timing, usage)
 
     def observe_transaction(self, outcome: TransactionOutcome, seconds: float) -> None:
         """Count a transaction and its duration, once its outcome is known."""
@@ -263,15 +138,8 @@ class ProcessMetrics:
 
     def count_dead_letter(self, topic: str, category: str) -> None:
         """Count a record of ``topic`` that was put on the dead-letters topic."""
-        label = category if category in _CATEGORIES else "internal"
+        label = category if category in CATEGORIES else "internal"
         self._dead_letters.labels(topic, label).inc()
-
-    def _series(self, adapter: str | None) -> _ResponseSeries:
-        label = self._labels.label(adapter)
-        series = self._responses.get(label)
-        if series is None:
-            series = self._responses[label] = _ResponseSeries(self._families, label)
-        return series
 
 
 class RouterMetrics(ProcessMetrics):
@@ -346,7 +214,7 @@ class WorkerMetrics(ProcessMetrics):
 
     def count_retry(self, category: str) -> None:
         """Count a request that was written back for another attempt, by its error's category."""
-        self._retries.labels(category if category in _CATEGORIES else "internal").inc()
+        self._retries.labels(category if category in CATEGORIES else "internal").inc()
 
     def observe_adapter_load(self, seconds: float, ok: bool) -> None:
         """Count an adapter's first use: fetching, verifying and loading it."""

@@ -6,7 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from schemas.records import ErrorInfo, Origin, Response, Routing, Timing, Usage
-from streams.telemetry.metrics import RouterMetrics, WorkerMetrics, adapter_of
+from streams.telemetry.metrics import RouterMetrics, WorkerMetrics
+from streams.telemetry.responses import adapter_of
 
 LEGAL = "legal-qa-v1@1.0.0"
 OK = Response(
