@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.selection.calibration import CalibrationTexts, Thresholds, evenly
+from streams.selection.background import Background
+from streams.selection.calibration import CalibrationTexts, Floats, Thresholds, evenly
 from streams.selection.index import ExampleIndex, Vectors
 
 # Calibration texts of each adapter that are compared with all other adapters.
 _MAX_TEXTS = 200
-# The margin alone says nothing about a text off every topic until two adapters are left to
-# differ when the text's own is taken away.
+# With fewer adapters nothing shows what a lead is worth off topic: taking a text's own adapter
+# away leaves one.
 _MIN_FOR_MARGIN = 3
 
 
@@ -68,7 +69,8 @@ class Rivalry:
         """For each row of scores, best first (n, adapters), that the nearest is right."""
         if self.confidence is None:
             return [None] * len(ranked)
-        excess, margin = ranked[:, 0] - thresholds, ranked[:, 0] - ranked[:, 1]
+        best, margin = lead(ranked)
+        excess = best - thresholds
         probabilities: list[float] = self.confidence.of(excess, margin).tolist()
         return probabilities
 
@@ -78,7 +80,7 @@ class _Contests:
     """How calibration texts fared: score over threshold, lead, and whether rightly won; (n,)."""
 
     excess: NDArray[np.float64]
-    margin: Vectors
+    margin: Floats
     right: NDArray[np.bool_]
 
 
@@ -86,24 +88,21 @@ def fit_rivalry(
     index: ExampleIndex,
     texts: Mapping[str, CalibrationTexts],
     table: ThresholdTable,
+    background: Background,
     false_reject: float,
 ) -> Rivalry:
     """The margin that at most ``false_reject`` of rightly routed calibration texts stay below.
 
-    The confidence tells texts that their own adapter wins (right) from those it loses and from
-    all texts with their own adapter taken away, which are off every topic left (wrong); right
-    and wrong count alike. One adapter has no rivals, hence neither margin nor confidence.
+    The confidence tells texts that their own adapter wins (right) from those it loses, from the
+    background, and from all texts with their own adapter taken away, which are off every topic
+    left (wrong); right and wrong count alike.
     """
-    if len(index.adapters) < 2:
+    if not index.adapters:
         return Rivalry()
-    contests = [
-        contest
-        for column, adapter in enumerate(index.adapters)
-        if len(texts[adapter].rows)
-        for contest in _contests(index, column, texts[adapter], table)
-    ]
-    if not contests:
-        return Rivalry()
+    contests = [_contest(index.scores(background.vectors), background.languages, table, None)]
+    for column, adapter in enumerate(index.adapters):
+        if len(texts[adapter].rows):
+            contests += _contests(index, column, texts[adapter], table)
     excess = np.concatenate([c.excess for c in contests])
     margin = np.concatenate([c.margin for c in contests])
     right = np.concatenate([c.right for c in contests])
@@ -114,16 +113,18 @@ def fit_rivalry(
 
 def _contests(
     index: ExampleIndex, column: int, texts: CalibrationTexts, table: ThresholdTable
-) -> tuple[_Contests, _Contests]:
-    """An adapter's texts against all adapters, and against all others."""
+) -> list[_Contests]:
+    """An adapter's texts against all adapters and, where there are others, against those."""
     chosen = evenly(np.arange(len(texts.rows)), _MAX_TEXTS)
     languages = [texts.languages[i] for i in chosen]
     rows = index.bounds[column] + texts.rows[chosen]
     scores = index.scores(index.vectors[rows])
     scores[:, column] = texts.scores[chosen]
     among_all = _contest(scores, languages, table, column)
+    if len(index.adapters) == 1:
+        return [among_all]
     scores[:, column] = -1.0
-    return among_all, _contest(scores, languages, table, None)
+    return [among_all, _contest(scores, languages, table, None)]
 
 
 def _contest(
@@ -134,14 +135,16 @@ def _contest(
     return _Contests(best - table.of_winners(winners, languages), margin, winners == own)
 
 
-def lead(scores: Vectors) -> tuple[Vectors, Vectors]:
-    """The best score of each row (n, adapters >= 2), and how far it is ahead of the second."""
+def lead(scores: Floats) -> tuple[Floats, Floats]:
+    """The best score of each row (n, adapters), and its lead over the second, 0 without one."""
+    if scores.shape[1] == 1:
+        return scores[:, 0], np.zeros(len(scores), scores.dtype)
     two = np.partition(scores, scores.shape[1] - 2, axis=1)[:, -2:]
     return two[:, 1], two[:, 1] - two[:, 0]
 
 
 def _fit_confidence(
-    excess: NDArray[np.float64], margin: Vectors, right: NDArray[np.bool_], adapters: int
+    excess: NDArray[np.float64], margin: Floats, right: NDArray[np.bool_], adapters: int
 ) -> Confidence | None:
     """None where there is nothing to tell apart, or where a higher score would mean less.
 

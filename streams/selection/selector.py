@@ -7,6 +7,7 @@ from threading import Lock
 import numpy as np
 
 from schemas.records import Example
+from streams.selection.background import Background, centred
 from streams.selection.calibration import (
     FALSE_REJECT,
     CalibrationTexts,
@@ -60,6 +61,7 @@ class Selector:
         self.encoder = encoder
         self._for_scores = false_reject * (1.0 - MARGIN_SHARE)
         self._for_margin = false_reject * MARGIN_SHARE
+        self._background = Background.encoded_by(encoder)
         self._change = Lock()
         self._state = self._fitted({})
 
@@ -104,14 +106,14 @@ class Selector:
         """
         state = self._state
         spoken = _languages(state.detector, texts, languages)
-        scores = state.index.scores(vectors)
+        scores = state.index.scores(centred(vectors, self._background.centre))
         return decide(state.index.adapters, scores, spoken, state.table, state.rivalry)
 
     def _learnt(self, examples: Sequence[Example], listed: set[str]) -> _Learnt | None:
         if not examples:
             return None
         texts = [example.text for example in examples]
-        vectors = self.encoder.encode(texts)
+        vectors = centred(self.encoder.encode(texts), self._background.centre)
         spoken = _languages(
             LanguageDetector(listed), texts, [example.language for example in examples]
         )
@@ -128,7 +130,7 @@ class Selector:
         index = ExampleIndex.of(vectors, self.encoder.dimensions)
         table = ThresholdTable.of([learnt[a].thresholds for a in index.adapters])
         texts = {adapter: kept.texts for adapter, kept in learnt.items()}
-        rivalry = fit_rivalry(index, texts, table, self._for_margin)
+        rivalry = fit_rivalry(index, texts, table, self._background, self._for_margin)
         spoken = frozenset[str]().union(*(kept.languages for kept in learnt.values()))
         return _State(learnt, index, table, rivalry, LanguageDetector(spoken))
 
