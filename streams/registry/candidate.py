@@ -102,7 +102,9 @@ def _folder(metadata: Path, tree: Mapping[str, Any]) -> Path:
     if (beside / WEIGHTS).exists() or named is None:
         return beside
     parts = urlsplit(named)
-    local = unquote(parts.path) if parts.scheme == "file" else named
+    if parts.scheme not in ("", "file"):
+        raise RegistrationRefused(f"{named} can't be read here; put the folder on a local path.")
+    local = unquote(parts.path) if parts.scheme else named
     return (beside / local).resolve()
 
 

@@ -1,0 +1,280 @@
+"""`lorelay adapters`: register, list and show."""
+
+import asyncio
+import getpass
+import json
+import logging
+import platform
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.query_client import unreachable
+from schemas.codec import Codec
+from schemas.errors import ConfigurationError, LorelayError, RegistrationRefused
+from schemas.json_form import to_json
+from schemas.records import AdapterVersion
+from streams.kafka.settings import KafkaSettings
+from streams.registry.candidate import read_candidate
+from streams.registry.follow import RegistryFollower
+from streams.registry.reader import Registry
+from streams.registry.validation import Novelty
+from streams.registry.writer import RegistryWriter
+
+_STATUS_STYLES = {"active": "green", "canary": "yellow", "failed": "red", "retired": "dim"}
+_SHOWN_EXAMPLES = 5
+
+app = typer.Typer(
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+)
+
+
+class NotAllRegistered(LorelayError):
+    """Some of several adapters were refused; the reasons are printed already."""
+
+    code = "not_all_registered"
+
+
+@app.command()
+def register(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="METADATA.json|FOLDER...", help="A metadata file, or its folder."),
+    ],
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON lines that selection learns from; else examples.jsonl beside the weights."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")] = False,
+) -> None:
+    """Register adapter versions; running routers and workers serve them within seconds.
+
+    A folder holds PEFT's adapter_model.safetensors and adapter_config.json, the metadata as
+    metadata.json and examples.jsonl. A metadata file elsewhere names the folder in
+    vllm.adapter_path. Nothing in the folder is changed. Workers read the files where they lie.
+
+    The exit status is 1 if one was refused; the others are registered all the same.
+
+    Examples:
+
+    lorelay adapters register adapters/legal-qa-v1
+
+    lorelay adapters register exports/*.json
+
+    lorelay adapters register legal.json --examples training/legal.jsonl
+    """
+    _quieten()
+    if examples is not None and len(sources) > 1:
+        raise ConfigurationError("--examples belongs to one adapter: register them one by one.")
+    refused = asyncio.run(_register(KafkaSettings(), sources, examples, as_json))
+    if refused and len(sources) > 1:
+        raise NotAllRegistered(f"{refused} of {len(sources)} adapters were not registered.")
+    if refused:
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_versions(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Retired and failed versions, too.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """List the adapter versions and whether selection chooses them.
+
+    Examples:
+
+    lorelay adapters list
+
+    lorelay adapters list --json | jq -r '.[].adapter_id'
+    """
+    _quieten()
+    registry = asyncio.run(_read(KafkaSettings()))
+    shown = [v for v in registry.versions() if everything or v.status not in ("retired", "failed")]
+    if as_json:
+        typer.echo(json.dumps([json.loads(to_json(version)) for version in shown], indent=2))
+        return
+    console = Console()
+    if not shown:
+        console.print("No adapter is registered: `lorelay adapters register FOLDER` does it.")
+        return
+    console.print(_table(registry, shown))
+
+
+@app.command()
+def show(
+    reference: Annotated[
+        str, typer.Argument(metavar="ADAPTER", help="id@version, an id, or a family.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    example_count: Annotated[
+        int, typer.Option("--examples", min=0, help="How many examples to print.")
+    ] = _SHOWN_EXAMPLES,
+) -> None:
+    """Show one version: where it comes from, how it was trained, what selection learns from.
+
+    Examples:
+
+    lorelay adapters show legal-qa-v1@1.0.0
+
+    lorelay adapters show legal-qa --examples 20
+    """
+    _quieten()
+    registry = asyncio.run(_read(KafkaSettings()))
+    version = registry.get(reference) or registry.resolve(reference)
+    if as_json:
+        typer.echo(to_json(version, indent=True))
+        return
+    console = Console(highlight=False)
+    console.print(_details(registry, version))
+    for example in (registry.examples(version.key) or ())[:example_count]:
+        mark = "  [dim](held out)[/]" if example.held_out else ""
+        console.print(f"  {escape(example.text)}{mark}", soft_wrap=True)
+
+
+def _quieten() -> None:
+    # What aiokafka has to say is said below, in a sentence.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+@asynccontextmanager
+async def _plain_errors(settings: KafkaSettings) -> AsyncIterator[None]:
+    try:
+        yield
+    except KafkaError as error:
+        raise unreachable(settings, error) from error
+
+
+async def _read(settings: KafkaSettings) -> Registry:
+    async with _plain_errors(settings):
+        follower = RegistryFollower(settings, Codec())
+        try:
+            await follower.start()
+        finally:
+            await follower.stop()
+    return follower.registry
+
+
+async def _register(
+    settings: KafkaSettings, sources: Sequence[Path], examples: Path | None, as_json: bool
+) -> int:
+    """How many were refused."""
+    console = Console(highlight=False)
+    told = Console(stderr=True, highlight=False)
+    refused = 0
+    actor = f"{getpass.getuser()}@{platform.node()}"
+    with told.status("Reading the registry") as status:
+        async with _plain_errors(settings), RegistryWriter(settings, Codec(), actor) as writer:
+            for source in sources:
+                status.update(f"Checking {source}")
+                now = datetime.now(UTC)
+                try:
+                    candidate = await asyncio.to_thread(read_candidate, source, now, examples)
+                    novelty, warnings = await writer.register(candidate, now)
+                except RegistrationRefused as error:
+                    refused += 1
+                    told.print(f"[red]refused[/] {escape(str(source))}: {escape(error.reason)}")
+                    _report(as_json, source=str(source), result="refused", reason=error.reason)
+                    continue
+                version = candidate.version
+                if not as_json:
+                    console.print(_sentence(version, novelty, len(candidate.examples)))
+                    for warning in warnings:
+                        told.print(f"  [yellow]Note:[/] {escape(warning)}", soft_wrap=True)
+                _report(
+                    as_json,
+                    source=str(source),
+                    adapter=version.key,
+                    result=novelty.name.lower(),
+                    warnings=warnings,
+                )
+    return refused
+
+
+def _report(as_json: bool, **fields: Any) -> None:
+    if as_json:
+        typer.echo(json.dumps(fields, ensure_ascii=False))
+
+
+def _sentence(version: AdapterVersion, novelty: Novelty, examples: int) -> str:
+    style = "dim" if novelty is Novelty.SAME else "green"
+    rank = version.training.lora_rank
+    return f"[{style}]{novelty.value}[/] [bold]{version.key}[/] (rank {rank}, {examples} examples)"
+
+
+def _table(registry: Registry, versions: Sequence[AdapterVersion]) -> Table:
+    selectable = registry.selectable()
+    table = Table(header_style="bold")
+    for column in ("adapter", "version", "status", "selected", "domain", "languages"):
+        table.add_column(column)
+    for column in ("rank", "examples"):
+        table.add_column(column, justify="right")
+    table.add_column("base model")
+    for version in versions:
+        style = _STATUS_STYLES.get(version.status, "")
+        examples = registry.examples(version.key)
+        table.add_row(
+            version.adapter_id,
+            version.adapter_version,
+            f"[{style}]{version.status}[/]" if style else version.status,
+            "yes" if version.key in selectable else "by name only",
+            escape(version.domain),
+            ", ".join(version.languages),
+            str(version.training.lora_rank or ""),
+            "arriving" if examples is None else str(len(examples)),
+            escape(str(version.base_model)),
+        )
+    return table
+
+
+def _details(registry: Registry, version: AdapterVersion) -> Table:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    examples = registry.examples(version.key) or ()
+    held_out = sum(example.held_out for example in examples)
+    training, provenance = version.training, version.provenance
+    rows: dict[str, Any] = {
+        "adapter": version.key,
+        "status": version.status,
+        "selected": "yes" if version.key in registry.selectable() else "by name only",
+        "family": version.family,
+        "domain": version.domain,
+        "task": version.task_type,
+        "languages": ", ".join(version.languages),
+        "base model": version.base_model,
+        "rank": training.lora_rank,
+        "alpha": training.lora_alpha,
+        "dropout": training.lora_dropout,
+        "target modules": ", ".join(training.target_modules),
+        "trained on": training.dataset_name,
+        "samples": training.num_samples,
+        "epochs": training.epochs,
+        "learning rate": training.learning_rate,
+        "files": version.artifact and version.artifact.uri,
+        "sha256": version.artifact and version.artifact.sha256,
+        "size": version.artifact and f"{version.artifact.size_bytes:,} bytes",
+        "prompt template": version.prompt_template,
+        "created by": provenance.created_by,
+        "data source": provenance.data_source_uri,
+        "parent": provenance.parent_adapter_id,
+        "created at": version.created_at,
+        "examples": f"{len(examples)}, {held_out} of them held out",
+        **{f"custom {name}": value for name, value in version.custom.items()},
+    }
+    for name, value in rows.items():
+        if value not in (None, ""):
+            table.add_row(name, escape(str(value)))
+    return table
