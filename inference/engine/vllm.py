@@ -87,6 +87,8 @@ class VllmEngine:
         llm, self._llm, self._limits = self._llm, None, None
         if llm is not None:
             await asyncio.to_thread(llm.shutdown)
+            # vLLM's __del__ does it again when Python exits, with half its modules gone.
+            llm.shutdown = _nothing
 
     async def load(self, adapter: LoadedAdapter) -> None:
         """Load the adapter into vLLM's processes under a number of its own."""
@@ -356,6 +358,10 @@ def _errors() -> Iterator[None]:
         raise EngineUnavailable("vLLM died; its log says why.") from error
     except EngineGenerateError as error:
         raise EngineError(f"vLLM failed: {_brief(error.__cause__ or error)}") from error
+
+
+def _nothing() -> None:
+    pass
 
 
 def _brief(error: BaseException) -> str:

@@ -1,10 +1,10 @@
 """The engines that the contract is checked on, and the tiny model that they serve."""
 
-import asyncio
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -78,7 +78,6 @@ async def engine(request: pytest.FixtureRequest, models: Models) -> AsyncIterato
 async def _started(kind: EngineKind, models: Models) -> AsyncIterator[Engine]:
     if kind == "http":
         with vllm_server(models) as url:
-            await _answers(url)
             async with _running("http", models.settings(http_url=url, http_priority=True)) as http:
                 yield http
     else:
@@ -125,23 +124,25 @@ def vllm_server(models: Models) -> Iterator[str]:
     }
     with log.open("wb") as output:
         server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    url = f"http://127.0.0.1:{port}"
     try:
-        yield f"http://127.0.0.1:{port}"
+        _until_healthy(url, server)
+        yield url
     finally:
         server.terminate()
         server.wait(timeout=60)
 
 
-async def _answers(url: str, seconds: float = 240) -> None:
-    async def healthy() -> bool:
+def _until_healthy(url: str, server: subprocess.Popen[bytes], seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        assert server.poll() is None, "vLLM's server ended; see server.log"
+        assert time.monotonic() < deadline, "vLLM's server does not answer; see server.log"
         try:
-            return (await client.get(f"{url}/health")).is_success
+            if httpx.get(f"{url}/health").is_success:
+                return
         except httpx.TransportError:
-            return False
-
-    async with httpx.AsyncClient() as client, asyncio.timeout(seconds):
-        while not await healthy():
-            await asyncio.sleep(0.5)
+            time.sleep(0.5)
 
 
 def _free_port() -> int:

@@ -260,7 +260,7 @@ async def test_an_answer_ends_where_the_context_ends(engine: Engine) -> None:
     limit = engine.limits.max_model_len
     sampling = replace(GREEDY, max_tokens=limit)
     _, completion = await generate(
-        engine, a_generation("twelve " * (limit // 2), sampling=sampling)
+        engine, a_generation("twelve " * (limit // 6), sampling=sampling)
     )
     usage = completion.usage
     assert usage.prompt_tokens + usage.completion_tokens <= limit

@@ -1,0 +1,85 @@
+"""No engine process outlives a worker that was killed."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.contract.conftest import Models, needs_vllm
+
+pytestmark = [needs_vllm, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(400)]
+
+
+def test_killing_the_worker_ends_every_vllm_process(models: Models) -> None:
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "tests.contract.run_vllm", str(models.base)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert worker.stdout is not None
+    with worker, worker.stdout:
+        assert any(line == "ready\n" for line in worker.stdout)
+        children = descendants(worker.pid)
+        assert len(children) >= 2, "an EngineCore and its worker were expected"
+        worker.send_signal(signal.SIGKILL)
+    eventually_gone(children, seconds=30)
+
+
+def test_killing_the_worker_while_vllm_starts_ends_it_too(models: Models) -> None:
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "tests.contract.run_vllm", str(models.base)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with worker:
+        children = eventually_some(worker.pid, seconds=120)
+        worker.send_signal(signal.SIGKILL)
+    eventually_gone(children, seconds=120)
+
+
+def descendants(pid: int) -> set[int]:
+    """All processes below ``pid``."""
+    parents = {
+        int(entry.name): int(stat.rpartition(")")[2].split()[1])
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and (stat := _read(entry / "stat"))
+    }
+    below = {pid}
+    while more := {child for child, parent in parents.items() if parent in below} - below:
+        below |= more
+    return below - {pid}
+
+
+def eventually_some(pid: int, seconds: float) -> set[int]:
+    """The processes below ``pid`` once there is an EngineCore among them."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        below = descendants(pid)
+        if any("spawn_main" in _read(Path(f"/proc/{child}/cmdline")) for child in below):
+            return below
+        time.sleep(0.1)
+    raise AssertionError("vLLM started no process")
+
+
+def eventually_gone(pids: set[int], seconds: float) -> None:
+    """Return once none of the processes runs any more."""
+    deadline = time.monotonic() + seconds
+    while alive := {pid for pid in pids if _running(pid)}:
+        assert time.monotonic() < deadline, f"still running: {alive}"
+        time.sleep(0.1)
+
+
+def _running(pid: int) -> bool:
+    stat = _read(Path(f"/proc/{pid}/stat"))
+    return bool(stat) and stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
