@@ -121,14 +121,14 @@ def _why(settings: KafkaSettings) -> str:
 
 
 def _summary(answer: Answer) -> str:
-    """Who answered, how well it fits, how long it took."""
+    """Who answered, how well it fits or why nobody did, and how long it took."""
     response = answer.response
     routing = response.routing or Routing()
     parts = [response.adapter or f"base model {response.base_model or ''}".strip()]
+    if response.adapter is None or routing.score is None:
+        parts.append(routing.reason)
     if routing.score is not None:
         needed = "" if routing.threshold is None else f" ({routing.threshold:.2f} needed)"
         parts.append(f"score {routing.score:.2f}{needed}")
-    if routing.reason:
-        parts.append(routing.reason)
     parts.append(f"{answer.elapsed_ms:.0f} ms")
-    return " · ".join(escape(part) for part in parts)
+    return " · ".join(escape(part) for part in parts if part)
