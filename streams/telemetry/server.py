@@ -17,6 +17,7 @@ from schemas.errors import ConfigurationError
 from streams.telemetry.exposition import merge
 
 ADDRESS_FILE_VARIABLE = "LORELAY_ADDRESS_FILE"
+HOST_VARIABLE = "LORELAY_METRICS_HOST"
 PORT_VARIABLE = "LORELAY_METRICS_PORT"
 
 _SLOW_SECONDS = 0.001
@@ -135,8 +136,8 @@ class MetricsServer:
         if error.errno in _NO_SUCH_ADDRESS:
             return ConfigurationError(
                 f"Metrics can't be served on {self._host}:{self._port} "
-                f"({os.strerror(error.errno or 0)}); set {PORT_VARIABLE} and its host to an "
-                "address of this machine."
+                f"({os.strerror(error.errno or 0)}); set {HOST_VARIABLE} to an address of this "
+                f"machine and {PORT_VARIABLE} to a port above 1023, or to 0 for any free one."
             )
         return error
 
