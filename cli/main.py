@@ -34,6 +34,7 @@ COMMANDS = (
     Entry("ask", "cli.ask:ask", "Send a query and print its answer.", _QUERIES),
     Entry("route", "cli.route:route", "Show which adapter a text selects, and why.", _QUERIES),
     Entry("adapters", "cli.adapters:app", "Register, list and show adapters.", _QUERIES),
+    Entry("metrics", "cli.metrics:metrics", "Show figures by adapter.", _QUERIES),
     Entry("train", "cli.train:train", "Train an adapter from examples.", _QUERIES),
     Entry("topics", "cli.topics:topics", "Create missing topics; check the others.", _QUERIES),
     Entry("router", "cli.router:router", "Route queries to adapters.", _PROCESSES),

@@ -5,6 +5,7 @@ from datetime import datetime
 from inference.engine.protocol import Completion, Generation, LoadedAdapter
 from schemas.errors import DeadlineExceeded
 from schemas.records import InferenceRequest, Response, Timing
+from streams.kafka.answers import queue_ms
 
 
 def generation(request: InferenceRequest, adapter: LoadedAdapter | None) -> Generation:
@@ -31,14 +32,10 @@ def check_deadline(request: InferenceRequest, now: datetime) -> None:
 
 def timing(request: InferenceRequest, completion: Completion | None, now: datetime) -> Timing:
     """Where the time went, all in ms: up to the router, in it, in the engine, and in all."""
-    created_at, routing = request.query.created_at, request.routing
-    queue_ms = None
-    if created_at is not None and routing.routed_at is not None:
-        waited_ms = (routing.routed_at - created_at).total_seconds() * 1000
-        queue_ms = max(0.0, waited_ms - (routing.routing_ms or 0.0))
+    created_at = request.query.created_at
     return Timing(
-        queue_ms=queue_ms,
-        routing_ms=routing.routing_ms,
+        queue_ms=queue_ms(request),
+        routing_ms=request.routing.routing_ms,
         engine_queue_ms=completion.engine_queue_ms if completion else None,
         first_token_ms=completion.first_token_ms if completion else None,
         inference_ms=completion.inference_ms if completion else None,

@@ -101,8 +101,11 @@ class Serving:
         try:
             self.consumer.finish(partition, record.offset, outputs)
         except RecordTooLarge as error:
-            refusal = self._refusal(record, _unreadable(record), error)
-            self.consumer.finish(partition, record.offset, refusal)
+            log.error(
+                "%s@%d: the answer does not fit a record: %s", partition, record.offset, error
+            )
+            response_only = self._refusal(record, _unreadable(record), error)[:1]
+            self.consumer.finish(partition, record.offset, response_only)
 
     async def _outputs(self, record: Record) -> Sequence[Output]:
         try:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from schemas.codec import Codec
 from schemas.errors import RequestError
-from schemas.records import Origin, Query, Response, Routing, Timing
+from schemas.records import InferenceRequest, Origin, Query, Response, Routing, Timing
 from schemas.topics import Topics
 from streams.kafka.output import Headers, Output, event_headers
 
@@ -19,7 +19,8 @@ def response_outputs(
     outputs = [Output(topics.responses, value, key, headers=sent)]
     reply = query.reply_to
     if reply is not None and topics.accepts_replies(reply.topic):
-        outputs.append(Output(reply.topic, value, key, reply.partition, sent))
+        # Whoever asked for the copy may have named a partition that is not there.
+        outputs.append(Output(reply.topic, value, key, reply.partition, sent, is_optional=True))
     return outputs
 
 
@@ -46,6 +47,15 @@ def error_response(
         attempt=attempt,
         created_at=now,
     )
+
+
+def queue_ms(request: InferenceRequest) -> float | None:
+    """Milliseconds between the query's creation and the router's reading it."""
+    created_at, routing = request.query.created_at, request.routing
+    if created_at is None or routing.routed_at is None:
+        return None
+    until_routed_ms = (routing.routed_at - created_at).total_seconds() * 1000
+    return max(0.0, until_routed_ms - (routing.routing_ms or 0.0))
 
 
 def from_timestamp(milliseconds: int) -> datetime:

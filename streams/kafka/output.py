@@ -13,13 +13,17 @@ TRACEPARENT = "traceparent"
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A record to produce. Without `partition` the key decides, as in Kafka's own clients."""
+    """A record to produce. Without `partition` the key decides, as in Kafka's own clients.
+
+    An optional one is left out, with a warning, where there is no such topic or partition.
+    """
 
     topic: str
     value: bytes | None
     key: bytes | None = None
     partition: int | None = None
     headers: Headers = field(default=())
+    is_optional: bool = False
 
     @property
     def size(self) -> int:

@@ -120,9 +120,11 @@ class PartitionOwner:
         started = monotonic()
         try:
             await self._transactions.commit(outputs, self.window.committed())
-        except OwnershipLost as error:
+        except Exception as error:
             # The results stay in `unwritten`: the next assignment of this partition tells
             # whether they were committed, and writes them if not.
+            if not isinstance(error, OwnershipLost):
+                log.exception("%s: a transaction failed", self.partition)
             self.is_ready = False
             outcome: Outcome = "fenced" if isinstance(error, Fenced) else "unknown"
             self._on_transaction(len(batch), monotonic() - started, outcome)

@@ -70,7 +70,7 @@ class TableReader:
         ends = await self._consumer.end_offsets(partitions)
         for partition in partitions:
             # The position is moved by the task that follows, and nothing else tells of it.
-            while await self._consumer.position(partition) < ends[partition]:
+            while await self._consumer.position(partition) < ends[partition]:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     async def stop(self) -> None:

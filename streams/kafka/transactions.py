@@ -7,7 +7,9 @@ is always: be assigned, initialise, and only then read the committed offset.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Any
 
 import aiokafka.producer.sender
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -16,6 +18,7 @@ from aiokafka.errors import (
     InvalidProducerEpoch,
     KafkaError,
     ProducerFenced,
+    UnknownTopicOrPartitionError,
 )
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import OffsetAndMetadata
@@ -33,6 +36,8 @@ aiokafka.producer.sender.BACKOFF_OVERRIDE = 0.003
 
 #: What a record batch adds to its records, generously.
 _FRAME_BYTES = 2048
+#: How long a topic that does not exist is not asked for again.
+_ABSENT_SECONDS = 30.0
 
 
 class OwnershipLost(Exception):
@@ -66,6 +71,7 @@ class PartitionTransactions:
         self._partition = partition
         self._producer: AIOKafkaProducer | None = None
         self._keyless = 0
+        self._absent: dict[str, float] = {}
 
     async def initialise(self, admin: AIOKafkaAdminClient) -> Committed | None:
         """Fences earlier owners, then reads what they committed; None where nobody did.
@@ -98,8 +104,15 @@ class PartitionTransactions:
         check_sizes(outputs, self._settings.max_record_bytes)
         offsets = {self._partition: OffsetAndMetadata(committed.offset, committed.metadata)}
         try:
+            # Before the transaction begins: looking for a topic that is not there takes time.
+            counts = {topic: await self._partitions(topic) for topic in {o.topic for o in outputs}}
+            batches = self._batches(
+                [output for output in outputs if _has_target(output, counts)], counts
+            )
             await self._producer.begin_transaction()
-            deliveries = await self._send(self._producer, outputs)
+            deliveries = [
+                await self._submit(self._producer, target, batch) for target, batch in batches
+            ]
             await self._producer.send_offsets_to_transaction(offsets, self._group)
             # aiokafka commits a transaction although a batch of it was refused: look first.
             for delivery in deliveries:
@@ -121,51 +134,68 @@ class PartitionTransactions:
         except (KafkaError, TimeoutError) as error:
             log.warning("%s: producer did not stop cleanly: %r", self._partition, error)
 
-    async def _send(
-        self, producer: AIOKafkaProducer, outputs: Sequence[Output]
-    ) -> list["asyncio.Future[object]"]:
-        """Builds one batch per output partition: a third of the CPU of a send() per record."""
-        counts = {
-            topic: len(await producer.partitions_for(topic))
-            for topic in {output.topic for output in outputs}
-        }
-        deliveries = []
-        batches: dict[tuple[str, int], object] = {}
-        for output in outputs:
-            target = (output.topic, self._target_partition(output, counts[output.topic]))
-            batch = batches.get(target)
-            if batch is None or not self._append(batch, output):
-                if batch is not None:
-                    deliveries.append(await self._submit(producer, batch, target))
-                batch = batches[target] = producer.create_batch()
-                self._append(batch, output)
-        for target, batch in batches.items():
-            deliveries.append(await self._submit(producer, batch, target))
-        return deliveries
+    async def _partitions(self, topic: str) -> int:
+        """How many partitions the topic has; 0 where it does not exist."""
+        assert self._producer is not None
+        client = self._producer.client
+        known = client.cluster.partitions_for_topic(topic)
+        if known is None and self._absent.get(topic, 0.0) < monotonic():
+            await client.add_topic(topic)
+            known = client.cluster.partitions_for_topic(topic)
+            if known is None:
+                self._absent[topic] = monotonic() + _ABSENT_SECONDS
+        return len(known or ())
 
-    def _target_partition(self, output: Output, partitions: int) -> int:
+    def _batches(
+        self, outputs: Sequence[Output], counts: Mapping[str, int]
+    ) -> list[tuple[TopicPartition, Any]]:
+        """Full batches by output partition: a third of the CPU of a `send()` per record."""
+        assert self._producer is not None
+        batches: list[tuple[TopicPartition, Any]] = []
+        open_batches: dict[TopicPartition, Any] = {}
+        for output in outputs:
+            target = self._target(output, counts)
+            batch = open_batches.get(target)
+            if batch is None or not _append(batch, output):
+                batch = open_batches[target] = self._producer.create_batch()
+                batches.append((target, batch))
+                _append(batch, output)
+        return batches
+
+    def _target(self, output: Output, counts: Mapping[str, int]) -> TopicPartition:
+        count = counts[output.topic]
+        if count == 0:
+            raise UnknownTopicOrPartitionError(output.topic)
         if output.partition is not None:
-            return output.partition
+            return TopicPartition(output.topic, output.partition)
         if output.key is None:
             self._keyless += 1
-            return self._keyless % partitions
-        return partition_for(output.key, partitions)
-
-    @staticmethod
-    def _append(batch: object, output: Output) -> bool:
-        appended = batch.append(  # type: ignore[attr-defined]
-            timestamp=None, key=output.key, value=output.value, headers=list(output.headers)
-        )
-        return appended is not None
+            return TopicPartition(output.topic, self._keyless % count)
+        return TopicPartition(output.topic, partition_for(output.key, count))
 
     @staticmethod
     async def _submit(
-        producer: AIOKafkaProducer, batch: object, target: tuple[str, int]
+        producer: AIOKafkaProducer, target: TopicPartition, batch: Any
     ) -> "asyncio.Future[object]":
-        batch.close()  # type: ignore[attr-defined]
+        batch.close()
         future: asyncio.Future[object] = await producer.send_batch(
-            batch, target[0], partition=target[1]
+            batch, target.topic, partition=target.partition
         )
         # An error is read in commit(), or lost with the transaction that failed before it.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         return future
+
+
+def _append(batch: Any, output: Output) -> bool:
+    appended = batch.append(
+        timestamp=None, key=output.key, value=output.value, headers=list(output.headers)
+    )
+    return appended is not None
+
+
+def _has_target(output: Output, counts: Mapping[str, int]) -> bool:
+    count = counts[output.topic]
+    if not output.is_optional or 0 <= (output.partition or 0) < count:
+        return True
+    log.warning("there is no partition %s of %s to write to", output.partition, output.topic)
+    return False

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any
 
 from schemas.codec import Codec
@@ -13,7 +14,7 @@ from schemas.errors import DecodeError, RequestError, UnknownSchema, as_request_
 from schemas.records import BASE, Origin, Query, Routing
 from schemas.topics import Topics
 from schemas.validation import validate_query
-from streams.kafka.answers import error_response, from_timestamp, response_outputs
+from streams.kafka.answers import error_response, from_timestamp, queue_ms, response_outputs
 from streams.kafka.dead_letters import dead_letter
 from streams.kafka.output import Output, event_headers
 from streams.kafka.writer_schemas import WriterSchemas
@@ -93,18 +94,26 @@ class Router:
     async def _read(self, arrival: Arrival) -> _Item:
         message = arrival.message
         origin = Origin(message.topic, message.partition, message.offset)
+        item = _Item(arrival, origin, Query())
         try:
-            query = await self._decode(message.value or b"")
-            query = completed(query, origin, from_timestamp(int(message.timestamp * 1000)))
-            item = _Item(arrival, origin, query)
-            validate_query(query, self._topics)
-            check_deadline(query, self._now())
-        except RequestError as error:
-            if isinstance(error, DecodeError):
-                item = _Item(arrival, origin, Query(id=claimed_id(message.value or b"")))
-                self._metrics.count_decode_error(message.topic)
+            item.query = await self._decode(message.value or b"")
+            validate_query(item.query, self._topics)
+            sent_at = from_timestamp(int(message.timestamp * 1000))
+            item.query = completed(item.query, origin, sent_at)
+            check_deadline(item.query, self._now())
+        except DecodeError as error:
+            item.query = Query(id=claimed_id(message.value or b""))
             item.error = error
+            self._metrics.count_decode_error(message.topic)
+        except Exception as error:
+            item.error = self._fault(item, error)
         return item
+
+    def _fault(self, item: _Item, error: Exception) -> RequestError:
+        """What the client is told: no query may end the router, whatever is wrong with it."""
+        if not isinstance(error, RequestError):
+            log.error("routing %s failed", item.origin, exc_info=error)
+        return as_request_error(error)
 
     async def _decode(self, value: bytes) -> Query:
         try:
@@ -117,8 +126,8 @@ class Router:
     def _route_explicitly(self, item: _Item) -> None:
         try:
             item.routing = explicit_routing(item.query, self._registry)
-        except RequestError as error:
-            item.error = error
+        except Exception as error:
+            item.error = self._fault(item, error)
 
     async def _select(self, items: Sequence[_Item]) -> None:
         if not items:
@@ -126,6 +135,7 @@ class Router:
         texts = [selection_text(item.query) for item in items]
         languages = [item.query.language for item in items]
         loop = asyncio.get_running_loop()
+        started = perf_counter()
         try:
             decisions = await loop.run_in_executor(
                 self._executor, self._knowledge.select, texts, languages
@@ -136,9 +146,9 @@ class Router:
                 for item in items:
                     await self._select([item])
             else:
-                log.exception("selection failed for %s", items[0].origin)
-                items[0].error = as_request_error(error)
+                items[0].error = self._fault(items[0], error)
             return
+        self._metrics.observe_batch(len(items), perf_counter() - started)
         for item, decision in zip(items, decisions, strict=True):
             item.routing = selected_routing(decision)
 
@@ -146,8 +156,8 @@ class Router:
         try:
             if item.error is None:
                 return [self._request(item)]
-        except RequestError as error:
-            item.error = error
+        except Exception as error:
+            item.error = self._fault(item, error)
         assert item.error is not None
         return self._refusal(item, item.error)
 
@@ -172,7 +182,7 @@ class Router:
                 "InferenceRequest", item.query.id or "", self._name, message.headers or ()
             ),
         )
-        self._metrics.observe_routing(record.routing)
+        self._metrics.observe_routing(record.routing, queue_ms(record))
         return output
 
     def _refusal(self, item: _Item, error: RequestError) -> list[Output]:
