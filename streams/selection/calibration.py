@@ -26,40 +26,49 @@ _CHUNK = 512
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """The lowest score that counts as near, for any language and for those with enough scores.
+    """The lowest score that counts as near: for a text of no known language (``overall``), for
+    the languages of the adapter's examples, and for any other language (``foreign``).
 
-    Infinite where nothing could be fitted: such an adapter is never chosen by likeness.
+    ``fitted`` are the languages with a threshold of their own, the others share the overall one.
+    All are infinite where nothing could be fitted: such an adapter is never chosen by likeness.
     """
 
     overall: float
+    foreign: float
     by_language: Mapping[str, float] = field(default_factory=dict)
+    fitted: frozenset[str] = frozenset()
 
     def of(self, language: str | None) -> float:
-        """The language's own threshold, or else the overall one."""
-        return self.by_language.get(language or "", self.overall)
+        """The threshold for a text in that language, None if it isn't known."""
+        if language is None:
+            return self.overall
+        return self.by_language.get(language, self.foreign)
 
 
 def fit_thresholds(
-    scores: Floats, languages: Sequence[str | None], false_reject: float = FALSE_REJECT
+    scores: Floats,
+    languages: Sequence[str | None],
+    translation: float,
+    false_reject: float = FALSE_REJECT,
 ) -> Thresholds:
     """Thresholds that reject at most ``false_reject`` of an adapter's own calibration scores.
 
     ``scores`` (n,) are those of texts that the adapter should answer, without themselves among
     the neighbours; ``languages`` has one for each. A language gets its own threshold from
     ``MIN_SCORES`` scores on.
+
+    In a language without examples, nothing can be fitted. There a score is taken to shrink as
+    the likeness between a text and its translation does: to ``translation`` of what it is.
     """
     if len(scores) == 0:
-        return Thresholds(math.inf)
+        return Thresholds(math.inf, math.inf)
+    overall = lower_bound(scores, false_reject)
     tags = np.array([language or "" for language in languages])
-    counted = {tag: scores[tags == tag] for tag in sorted(set(tags.tolist()) - {""})}
-    return Thresholds(
-        lower_bound(scores, false_reject),
-        {
-            tag: lower_bound(own, false_reject)
-            for tag, own in counted.items()
-            if len(own) >= MIN_SCORES
-        },
-    )
+    by_language = {tag: overall for tag in sorted(set(tags.tolist()) - {""})}
+    fitted = frozenset(tag for tag in by_language if (tags == tag).sum() >= MIN_SCORES)
+    for tag in fitted:
+        by_language[tag] = lower_bound(scores[tags == tag], false_reject)
+    return Thresholds(overall, min(overall, translation * overall), by_language, fitted)
 
 
 def lower_bound(scores: Floats, rate: float) -> float:

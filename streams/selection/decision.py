@@ -60,8 +60,8 @@ def decide(
         languages, probabilities, *columns, strict=False
     ):
         nearest = tuple(map(Candidate, [adapters[i] for i in order], row))
-        own = language if language in table.columns else None
-        is_chosen, reason = _verdict(nearest, threshold, own, margin, rivalry.min_margin)
+        bound = reasons.bound(table.rows[order[0]], language)
+        is_chosen, reason = _verdict(nearest, threshold, bound, margin, rivalry.min_margin)
         decisions.append(
             Decision(
                 nearest[0].adapter if is_chosen else None,
@@ -80,17 +80,17 @@ def decide(
 def _verdict(
     nearest: Sequence[Candidate],
     threshold: float,
-    language: str | None,
+    bound: str,
     margin: float | None,
     min_margin: float,
 ) -> tuple[bool, str]:
-    """Whether the nearest adapter answers, and why; ``language`` is the threshold's own."""
+    """Whether the nearest adapter answers, and why; ``bound`` is its threshold in words."""
     best = nearest[0]
     if not best.score >= threshold:
-        return False, reasons.below(best.adapter, best.score, threshold, language)
+        return False, reasons.below(best.adapter, best.score, threshold, bound)
     if margin is None:
-        return True, reasons.alone(best.adapter, best.score, threshold, language)
+        return True, reasons.alone(best.adapter, best.score, bound)
     second = nearest[1].adapter
     if margin < min_margin:
         return False, reasons.undecided(best.adapter, second, best.score, margin, min_margin)
-    return True, reasons.ahead(best.adapter, best.score, threshold, language, second, margin)
+    return True, reasons.ahead(best.adapter, best.score, bound, second, margin)

@@ -19,24 +19,30 @@ _MIN_FOR_MARGIN = 3
 
 @dataclass(frozen=True, slots=True)
 class ThresholdTable:
-    """Every adapter's thresholds as an array (adapters, 1 + languages); column 0 is overall."""
+    """Every adapter's thresholds as an array (adapters, 2 + languages).
 
-    columns: Mapping[str, int]
+    ``columns`` are those of the languages and of None, a language not known; column 0 is for all
+    other languages. ``rows`` are what the values come from.
+    """
+
+    rows: tuple[Thresholds, ...]
+    columns: Mapping[str | None, int]
     values: NDArray[np.float64]
 
     @classmethod
     def of(cls, thresholds: Sequence[Thresholds]) -> "ThresholdTable":
         """A table with a row for each adapter, in the order of the index."""
-        languages = sorted({language for t in thresholds for language in t.by_language})
-        rows = [[t.overall, *(t.of(language) for language in languages)] for t in thresholds]
-        values = np.array(rows, np.float64).reshape(len(thresholds), 1 + len(languages))
-        return cls({language: i + 1 for i, language in enumerate(languages)}, values)
+        languages = [None, *sorted({language for t in thresholds for language in t.by_language})]
+        rows = [[t.foreign, *map(t.of, languages)] for t in thresholds]
+        values = np.array(rows, np.float64).reshape(len(rows), 1 + len(languages))
+        columns = {language: i + 1 for i, language in enumerate(languages)}
+        return cls(tuple(thresholds), columns, values)
 
     def of_winners(
         self, winners: NDArray[np.intp], languages: Sequence[str | None]
     ) -> NDArray[np.float64]:
         """The threshold of each winner (n,) for the language of its text, (n,)."""
-        columns = [self.columns.get(language or "", 0) for language in languages]
+        columns = [self.columns.get(language, 0) for language in languages]
         found: NDArray[np.float64] = self.values[winners, columns]
         return found
 

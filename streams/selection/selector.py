@@ -119,7 +119,12 @@ class Selector:
         )
         held_out = np.array([example.held_out for example in examples], bool)
         calibrating = calibration_texts(vectors, spoken, held_out)
-        thresholds = fit_thresholds(calibrating.scores, calibrating.languages, self._for_scores)
+        thresholds = fit_thresholds(
+            calibrating.scores,
+            calibrating.languages,
+            self._background.translation,
+            self._for_scores,
+        )
         return _Learnt(
             vectors, calibrating, thresholds, frozenset(listed.union(filter(None, spoken)))
         )
