@@ -19,7 +19,7 @@ from rich.table import Table
 
 from cli.query_client import unreachable
 from schemas.codec import Codec
-from schemas.errors import ConfigurationError, LorelayError, RegistrationRefused
+from schemas.errors import ConfigurationError, LorelayError, RegistrationRefused, RegistryConflict
 from schemas.json_form import to_json
 from schemas.records import AdapterVersion
 from streams.kafka.settings import KafkaSettings
@@ -145,8 +145,9 @@ def show(
 
 
 def _quieten() -> None:
-    # What aiokafka has to say is said below, in a sentence.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # What aiokafka has to say is said below, in a sentence; so are the futures it leaves unread.
+    for name in ("aiokafka", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @asynccontextmanager
@@ -183,6 +184,8 @@ async def _register(
                 try:
                     candidate = await asyncio.to_thread(read_candidate, source, now, examples)
                     novelty, warnings = await writer.register(candidate, now)
+                except RegistryConflict:
+                    raise  # this writer's turn is over
                 except RegistrationRefused as error:
                     refused += 1
                     told.print(f"[red]refused[/] {escape(str(source))}: {escape(error.reason)}")

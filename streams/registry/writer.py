@@ -6,6 +6,7 @@ its end, so what is checked is what is there, and a later writer's initialisatio
 fail. Either a registration is written whole, or nothing of it.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from schemas.codec import Codec
 from schemas.errors import DecodeError, RegistryConflict
@@ -163,20 +164,27 @@ class RegistryWriter:
         """Writes all of them or none; the offset of the last one."""
         assert self._producer is not None, "register() is called inside the context"
         check_sizes(outputs, self._settings.max_record_bytes)
+        deliveries = []
         try:
-            async with self._producer.transaction():
-                deliveries = [
+            await self._producer.begin_transaction()
+            for output in outputs:
+                headers = list(output.headers)
+                deliveries.append(
                     await self._producer.send(
-                        output.topic, output.value, output.key, headers=list(output.headers)
+                        output.topic, output.value, output.key, headers=headers
                     )
-                    for output in outputs
-                ]
-                # aiokafka commits a transaction although a record of it was refused: look first.
-                written = [await delivery for delivery in deliveries]
-        except (ProducerFenced, InvalidProducerEpoch) as error:
-            raise RegistryConflict(
-                "Another command was writing to the registry at the same time, nothing was "
-                "written: try again."
-            ) from error
+                )
+            # aiokafka commits a transaction although a record of it was refused: look first.
+            written = await asyncio.gather(*deliveries)
+            await self._producer.commit_transaction()
+        except (KafkaError, IllegalOperation, AssertionError) as error:
+            # Depending on where it strikes, aiokafka reports fencing as itself or as misuse.
+            causes = [error, *await asyncio.gather(*deliveries, return_exceptions=True)]
+            if any(isinstance(cause, ProducerFenced | InvalidProducerEpoch) for cause in causes):
+                raise RegistryConflict(
+                    "Another command was writing to the registry at the same time, nothing was "
+                    "written: try again."
+                ) from error
+            raise
         offset: int = written[-1].offset
         return offset
