@@ -134,7 +134,9 @@ $(WORKER_ENV): requirements/worker-$(WORKER).txt pyproject.toml | .uv/.ready
 	    "or set LORELAY_KAFKA=host:port to use a cluster of yours." >&2; exit 1; }
 	@echo "Fetching the local Kafka broker"
 	@rm -rf $(@D)
-	@mvn --quiet --batch-mode -Dstyle.color=never --file $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(@D))
+	@mkdir -p .broker
+	@mvn --quiet --batch-mode --file $< dependency:copy-dependencies \
+	  -DoutputDirectory=$(abspath $(@D)) >.broker/maven.log 2>&1 || { cat .broker/maven.log >&2; exit 1; }
 	@touch $@
 
 # The script itself leaves alone what is complete.
