@@ -80,7 +80,7 @@ def ask(
         typer.echo(to_json(answer.response, indent=not stream))
     elif answer.response.error is None:
         shown.finish(answer.response.text or "")
-        Console(highlight=False).print(_summary(answer), style="dim", soft_wrap=True)
+        Console(highlight=False).print(summary(answer), style="dim", soft_wrap=True)
     if answer.response.error is not None:
         raise AnsweredWithError(answer.response.error.message)
 
@@ -120,7 +120,7 @@ def _why(settings: KafkaSettings) -> str:
     return who_is_missing(settings.kafka)
 
 
-def _summary(answer: Answer) -> str:
+def summary(answer: Answer) -> str:
     """Who answered, how well it fits or why nobody did, and how long it took."""
     response = answer.response
     routing = response.routing or Routing()

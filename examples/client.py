@@ -12,12 +12,13 @@ import json
 import os
 import sys
 import uuid
+from pathlib import Path
 
 import fastavro
 from confluent_kafka import Consumer, Producer
 
 kafka = {"bootstrap.servers": os.environ["LORELAY_KAFKA"]}
-schema = fastavro.schema.load_schema("schemas/avro/Response.avsc")
+schema = fastavro.schema.load_schema(Path(__file__).parents[1] / "schemas/avro/Response.avsc")
 
 query = {"id": str(uuid.uuid4()), "prompt": sys.argv[1]}
 producer = Producer(kafka | {"enable.idempotence": True})

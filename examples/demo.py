@@ -46,6 +46,7 @@ LANGUAGES = ("de", "en")
 ANSWER_SECONDS = 60.0
 SELECTABLE_SECONDS = 60.0
 PLAIN_WIDTH = 180
+MOST_SURPRISES = 12
 
 Row = dict[str, Any]
 
@@ -380,9 +381,11 @@ def show_summary(console: Console, outcomes: Sequence[Outcome]) -> None:
         "models: no legal or medical advice.",
         style="dim",
     )
-    for outcome in outcomes:
-        if not outcome.is_as_expected:
-            show_surprise(console, outcome)
+    surprises = [outcome for outcome in outcomes if not outcome.is_as_expected]
+    for outcome in surprises[:MOST_SURPRISES]:
+        show_surprise(console, outcome)
+    if len(surprises) > MOST_SURPRISES:
+        console.print(f"and {len(surprises) - MOST_SURPRISES} more")
 
 
 def show_surprise(console: Console, outcome: Outcome) -> None:
