@@ -167,7 +167,7 @@ def find_java() -> str:
     if major is None or major < _JAVA_NEEDED:
         raise ConfigurationError(
             f"The local broker needs Java {_JAVA_NEEDED} or newer, and {java} is "
-            f"{major or 'none'}: install a newer one, {_OWN_CLUSTER}."
+            f"{major or 'of no known version'}: install a newer one, {_OWN_CLUSTER}."
         )
     return java
 
