@@ -25,6 +25,7 @@ class Cluster:
     def __init__(self, address: str) -> None:
         self.address = address
         self._admin = AdminClient({"bootstrap.servers": address})
+        self._made: list[str] = []
 
     def create(
         self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None
@@ -35,8 +36,15 @@ class Cluster:
             [NewTopic(topic, partitions, 1, config=dict(config or {}))]
         )
         made[topic].result(_SECONDS)
+        self._made.append(topic)
         self._await_metadata(topic)
         return topic
+
+    def clean_up(self, prefix: str) -> None:
+        """Deletes what was created here, and every topic under a test's prefix."""
+        names = [name for name in self.topics() if name in self._made or name.startswith(prefix)]
+        for deleted in self._admin.delete_topics(names).values() if names else ():
+            deleted.result(_SECONDS)
 
     def topics(self) -> Mapping[str, int]:
         """How many partitions each topic has."""

@@ -1,15 +1,19 @@
 """What the tests on the real broker share."""
 
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
+from schemas.topics import Topics
 from tests.integration.kafka.cluster import Cluster
 
 
 @pytest.fixture
-def cluster(kafka: str) -> Cluster:
-    return Cluster(kafka)
+def cluster(kafka: str, topics: Topics) -> Iterator[Cluster]:
+    cluster = Cluster(kafka)
+    yield cluster
+    cluster.clean_up(topics.prefix)
 
 
 @pytest.fixture

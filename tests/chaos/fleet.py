@@ -1,0 +1,144 @@
+"""Routers and workers as processes of their own, which a test may kill and start again."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from cli.stack import procfs
+from cli.stack.readiness import Ready, metrics_probe
+from streams.telemetry import names
+
+ROOT = Path(__file__).parents[2]
+_IN_FLIGHT = {names.WORKER_IN_FLIGHT.name, names.ROUTER_IN_FLIGHT.name}
+_READY_SECONDS = 180.0
+_END_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Member:
+    """A process by its name; the same name may be started many times, one after the other."""
+
+    name: str
+    role: str
+    variables: Mapping[str, str]
+    process: subprocess.Popen[bytes] | None = None
+    started: int = 0
+    is_stopped: bool = False
+    exit_statuses: list[int] = field(default_factory=list)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+class Fleet:
+    """The processes of one test, and nothing else: only these are ever signalled."""
+
+    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+        self._folder = folder
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("LORELAY_")}
+        self._environment = inherited | variables
+        self._members: dict[str, Member] = {}
+        self._sessions: list[int] = []
+
+    def of_role(self, role: str) -> list[Member]:
+        return [member for member in self._members.values() if member.role == role]
+
+    def start(self, name: str, role: str, **variables: str) -> Member:
+        """Starts a new member, or one that has ended with the settings it had."""
+        member = self._members.setdefault(name, Member(name, role, variables))
+        assert not member.is_alive
+        address = self._address(member)
+        address.unlink(missing_ok=True)
+        environment = self._environment | member.variables
+        environment["LORELAY_ADDRESS_FILE"] = str(address)
+        with self.log(name).open("ab") as log:
+            member.process = subprocess.Popen(
+                [*_dying_with_us(), sys.executable, "-m", "cli.main", role],
+                env=environment,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        member.started += 1
+        self._sessions.append(member.process.pid)
+        return member
+
+    def send(self, member: Member, number: signal.Signals) -> None:
+        """Signals the member's process."""
+        assert member.process is not None
+        if member.is_alive:
+            os.kill(member.process.pid, number)
+            member.is_stopped = number == signal.SIGSTOP
+
+    def log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def _address(self, member: Member) -> Path:
+        return self._folder / f"{member.name}.address"
+
+    def is_ready(self, member: Member) -> bool:
+        """Whether the member says that it does its work."""
+        probe = metrics_probe(self._address(member))
+        return member.is_alive and not member.is_stopped and isinstance(probe(), Ready)
+
+    def in_flight(self, member: Member) -> float:
+        """Records that the member is working on, by its own metrics."""
+        try:
+            address = self._address(member).read_text().strip()
+            text = httpx.get(f"http://{address}/metrics", timeout=2.0, trust_env=False).text
+        except (OSError, httpx.HTTPError):
+            return 0.0
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            if family.name in _IN_FLIGHT
+            for sample in family.samples
+        )
+
+    async def until_ready(self, member: Member) -> None:
+        """Returns when it is; an end before that is an error."""
+        async with asyncio.timeout(_READY_SECONDS):
+            while not await asyncio.to_thread(self.is_ready, member):
+                if not member.is_alive:
+                    tail = self.log(member.name).read_text(errors="replace")[-4000:]
+                    raise AssertionError(f"{member.name} ended before it was ready:\n{tail}")
+                await asyncio.sleep(0.1)
+
+    async def until_ended(self, member: Member) -> int:
+        """The exit status; negative where a signal ended it."""
+        assert member.process is not None
+        status = await asyncio.to_thread(member.process.wait, _END_SECONDS)
+        member.exit_statuses.append(status)
+        return status
+
+    def left_behind(self) -> list[int]:
+        """Pids of what ended members have started and not taken with them."""
+        alive = {m.process.pid for m in self._members.values() if m.process and m.is_alive}
+        ended = [session for session in self._sessions if session not in alive]
+        return [found.pid for session in ended for found in procfs.session_members(session)]
+
+    def close(self) -> None:
+        """Ends every process, and all that they have started."""
+        for member in self._members.values():
+            if member.process is not None and member.is_alive:
+                member.process.kill()
+                member.process.wait(_END_SECONDS)
+        for pid in self.left_behind():
+            os.kill(pid, signal.SIGKILL)
+
+
+def _dying_with_us() -> list[str]:
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []

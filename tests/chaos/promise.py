@@ -1,0 +1,216 @@
+"""A run of the promise: queries in, members killed, and what an independent reader counts."""
+
+import asyncio
+import os
+import random
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, Self
+
+from confluent_kafka import Message
+
+from schemas.topics import Topics
+from streams.kafka.admin import create_topics
+from streams.kafka.settings import KafkaSettings
+from tests.chaos import wire
+from tests.chaos.fleet import Fleet
+from tests.chaos.storm import Act, Storm, schedule
+from tests.chaos.traffic import Mix, Sent, Traffic
+from tests.integration.kafka.cluster import Cluster
+
+#: The same kills in every run; another number gives another schedule.
+SEED = int(os.environ.get("CHAOS_SEED", "3"))
+SESSION_TIMEOUT = 6.0
+ROUTER_GROUP, WORKER_GROUP = "router", "worker"
+
+_SETTLE_SECONDS = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What happens in a run, and how long its queries are spread out, in seconds."""
+
+    queries: int
+    seconds: float
+    burst: float
+    router: Mapping[Act, int]
+    worker: Mapping[Act, int]
+    pause: tuple[float, float] = (1.0, 4.0)
+    adapters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was sent, and what is on the topics when every offset is committed."""
+
+    sent: Sent
+    responses: list[dict[str, Any]]
+    copies: list[dict[str, Any]]
+    dead_letters: list[str]
+    counted_by_metrics: int
+    unfinished: Mapping[str, int]
+    unclean_exits: list[int]
+    left_behind: list[int]
+    acts: Mapping[str, Counter[Act]]
+    seconds: float
+
+    @property
+    def answers(self) -> Counter[tuple[int, int]]:
+        """Responses by the query record that they name as their origin."""
+        return Counter(
+            (response["origin"]["partition"], response["origin"]["offset"])
+            for response in self.responses
+        )
+
+    @property
+    def names(self) -> Counter[str]:
+        """Responses by the id of their query."""
+        return Counter(response["query_id"] for response in self.responses)
+
+    @property
+    def summary(self) -> str:
+        answers = self.answers
+        doubled = sum(count - 1 for count in answers.values())
+        lost = len(self.sent.places.keys() - answers.keys())
+        acts = "; ".join(
+            f"{role}s: {', '.join(f'{count} {act}' for act, count in sorted(done.items()))}"
+            for role, done in self.acts.items()
+        )
+        return (
+            f"{len(self.sent.places):,} in (and {len(self.sent.aborted):,} aborted), "
+            f"{len(answers):,} distinct, {doubled} doubled, {lost} lost; {acts}; "
+            f"{self.seconds:.0f} s, seed {SEED}"
+        )
+
+
+class Run:
+    """One run on topics and groups of its own; a context manager that leaves nothing behind."""
+
+    def __init__(self, kafka: str, folder: Path, engine: Mapping[str, str]) -> None:
+        self._topics = Topics(f"storm-{uuid.uuid4().hex[:12]}.")
+        self._settings = KafkaSettings(kafka=kafka, topic_prefix=self._topics.prefix)
+        self._cluster = Cluster(kafka)
+        self._fleet = Fleet(folder, self._variables() | engine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._fleet.close()
+        self._cluster.clean_up(self._topics.prefix)
+
+    async def prepare(self) -> None:
+        """Creates the topics and starts a router and a worker."""
+        await create_topics(self._settings, self._topics.specs())
+        # Static members take their partitions back after a kill; the second ones are dynamic.
+        for role in ("worker", "router"):
+            self._fleet.start(f"{role}-1", role, LORELAY_INSTANCE=f"{role}-1")
+        await asyncio.gather(
+            *(
+                self._fleet.until_ready(member)
+                for role in ("worker", "router")
+                for member in self._fleet.of_role(role)
+            )
+        )
+
+    async def through(self, plan: Plan) -> Outcome:
+        """Sends the plan's queries while its storms go on, and counts when all is quiet."""
+        began = monotonic()
+        storms = {role: self._storm(role, plan) for role in ("router", "worker")}
+        mix = Mix(random.Random(SEED), self._topics, plan.adapters)
+        traffic = Traffic(self._settings.kafka, self._topics, mix, random.Random(SEED))
+        sending = asyncio.create_task(
+            asyncio.to_thread(traffic.run, plan.queries, plan.seconds, plan.burst)
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for role, counts in (("router", plan.router), ("worker", plan.worker)):
+                    rng = random.Random(f"{SEED} {role}")
+                    tasks.create_task(storms[role].run(schedule(rng, dict(counts))))
+        finally:
+            traffic.hurry()
+            await sending
+        await self._settle(traffic.sent)
+        return self._outcome(traffic.sent, storms, monotonic() - began)
+
+    def _storm(self, role: str, plan: Plan) -> Storm:
+        return Storm(
+            self._fleet,
+            role,
+            random.Random(f"{SEED} {role} storm"),
+            pause=plan.pause,
+            stop_seconds=SESSION_TIMEOUT + 3,
+        )
+
+    async def _settle(self, sent: Sent) -> None:
+        """Returns when every offset is committed and every response counted, or never will be."""
+        deadline = monotonic() + _SETTLE_SECONDS
+        while monotonic() < deadline:
+            if await asyncio.to_thread(self._is_settled, sent):
+                return
+            await asyncio.sleep(0.5)
+
+    def _is_settled(self, sent: Sent) -> bool:
+        responses = self._cluster.read(self._topics.responses)
+        return (
+            len({message.key() for message in responses}) >= len(sent.places)
+            and not any(self._unfinished().values())
+            and self._counted_by_metrics() >= len(responses)
+        )
+
+    def _outcome(self, sent: Sent, storms: Mapping[str, Storm], seconds: float) -> Outcome:
+        return Outcome(
+            sent=sent,
+            responses=self._decoded("Response", self._topics.responses),
+            copies=self._decoded("Response", self._topics.replies),
+            dead_letters=[_key(m) for m in self._cluster.read(self._topics.dead_letters)],
+            counted_by_metrics=self._counted_by_metrics(),
+            unfinished=self._unfinished(),
+            unclean_exits=[exit for storm in storms.values() for exit in storm.unclean_exits],
+            left_behind=self._fleet.left_behind(),
+            acts={role: storm.done for role, storm in storms.items()},
+            seconds=seconds,
+        )
+
+    def _decoded(self, schema: str, topic: str) -> list[dict[str, Any]]:
+        return [wire.decode(schema, m.value() or b"") for m in self._cluster.read(topic)]
+
+    def _counted_by_metrics(self) -> int:
+        windows = self._decoded("AdapterMetrics", self._topics.metrics)
+        return sum(window["num_requests"] for window in windows)
+
+    def _unfinished(self) -> dict[str, int]:
+        """Records at or beyond the offset of each group that reads the topic."""
+        topics = self._topics
+        readers = {
+            topics.queries: ROUTER_GROUP,
+            topics.requests: WORKER_GROUP,
+            topics.responses: f"{ROUTER_GROUP}-metrics",
+        }
+        return {topic: self._behind(group, topic) for topic, group in readers.items()}
+
+    def _variables(self) -> dict[str, str]:
+        return {
+            "LORELAY_KAFKA": self._settings.kafka,
+            "LORELAY_TOPIC_PREFIX": self._topics.prefix,
+            "LORELAY_ROUTER_GROUP": f"{self._topics.prefix}{ROUTER_GROUP}",
+            "LORELAY_WORKER_GROUP": f"{self._topics.prefix}{WORKER_GROUP}",
+            "LORELAY_METRICS_PORT": "0",
+            "LORELAY_METRICS_WINDOW": "1",
+            "LORELAY_SESSION_TIMEOUT": f"{SESSION_TIMEOUT:.0f}",
+        }
+
+    def _behind(self, group: str, topic: str) -> int:
+        name = f"{self._topics.prefix}{group}"
+        records = self._cluster.read(topic)
+        partitions = {message.partition() for message in records}
+        committed = {p: self._cluster.committed(name, topic, p) for p in partitions}
+        return sum(message.offset() >= committed[message.partition()] for message in records)
+
+
+def _key(message: Message) -> str:
+    return (message.key() or b"").decode()

@@ -1,0 +1,107 @@
+"""Kills, stops, joins and leaves, by a seeded schedule."""
+
+import asyncio
+import random
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+
+from tests.chaos.fleet import Fleet, Member
+
+_BUSY_SECONDS = 10.0
+
+
+class Act(StrEnum):
+    """What happens to a member of a role."""
+
+    KILL = "SIGKILL"
+    TERM = "SIGTERM"
+    STOP = "SIGSTOP"
+    JOIN = "join"
+    LEAVE = "leave"
+
+
+def schedule(rng: random.Random, counts: dict[Act, int]) -> list[Act]:
+    """The acts in random order; a second member joins first and leaves last.
+
+    In between it leaves and joins as often as counted, one after the other.
+    """
+    acts = [act for act in (Act.KILL, Act.TERM, Act.STOP) for _ in range(counts.get(act, 0))]
+    rng.shuffle(acts)
+    for _ in range(counts.get(Act.LEAVE, 0)):
+        place = rng.randint(0, len(acts))
+        acts[place:place] = [Act.LEAVE, Act.JOIN]
+    return [Act.JOIN, *acts, Act.LEAVE]
+
+
+class Storm:
+    """Carries a schedule out on the members of one role."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        role: str,
+        rng: random.Random,
+        *,
+        pause: tuple[float, float],
+        stop_seconds: float,
+    ) -> None:
+        self._fleet = fleet
+        self._role = role
+        self._rng = rng
+        self._pause = pause
+        self._stop_seconds = stop_seconds
+        self._second = f"{role}-2"
+        self.done: Counter[Act] = Counter()
+        self.unclean_exits: list[int] = []
+
+    async def run(self, acts: Sequence[Act]) -> None:
+        """Ends with every member running but the second one."""
+        for act in acts:
+            await asyncio.sleep(self._rng.uniform(*self._pause))
+            match act:
+                case Act.JOIN:
+                    member = self._fleet.start(self._second, self._role)
+                    await self._fleet.until_ready(member)
+                case Act.LEAVE:
+                    await self._end(self._member(self._second), self._rng.choice([True, False]))
+                case Act.KILL | Act.TERM:
+                    victim = await self._victim()
+                    await self._end(victim, is_clean=act is Act.TERM)
+                    await asyncio.sleep(self._rng.uniform(0, 1))
+                    self._fleet.start(victim.name, self._role)
+                case Act.STOP:
+                    victim = await self._victim()
+                    self._fleet.send(victim, signal.SIGSTOP)
+                    await asyncio.sleep(self._stop_seconds)
+                    self._fleet.send(victim, signal.SIGCONT)
+            self.done[act] += 1
+        await self._all_ready()
+
+    async def _end(self, member: Member, is_clean: bool) -> None:
+        self._fleet.send(member, signal.SIGTERM if is_clean else signal.SIGKILL)
+        status = await self._fleet.until_ended(member)
+        if is_clean and status:
+            self.unclean_exits.append(status)
+
+    async def _victim(self) -> Member:
+        """A ready member, in the middle of its work if any is so soon."""
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + _BUSY_SECONDS
+        while True:
+            members = [m for m in self._fleet.of_role(self._role) if m.is_alive]
+            assert members, f"no {self._role} is running"
+            ready = [m for m in members if await asyncio.to_thread(self._fleet.is_ready, m)]
+            busy = [m for m in ready if await asyncio.to_thread(self._fleet.in_flight, m)]
+            if busy or (ready and loop.time() > patience):
+                return self._rng.choice(busy or ready)
+            await asyncio.sleep(0.02)
+
+    async def _all_ready(self) -> None:
+        for member in self._fleet.of_role(self._role):
+            if member.is_alive:
+                await self._fleet.until_ready(member)
+
+    def _member(self, name: str) -> Member:
+        return next(m for m in self._fleet.of_role(self._role) if m.name == name)
