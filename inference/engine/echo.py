@@ -91,7 +91,7 @@ class EchoEngine:
             request.check()
             if not generation.stream:
                 first_token = scheduled + (finished - scheduled) / max(len(words), 1)
-            yield Completion(
+            completion = Completion(
                 "".join(words),
                 finish_reason,
                 Usage(prompt_tokens, len(words)),
@@ -99,6 +99,7 @@ class EchoEngine:
                 first_token_ms=(first_token - arrived) * 1000,
                 inference_ms=(finished - scheduled) * 1000,
             )
+        yield completion
 
     async def abort(self, request_id: str) -> None:
         """End that request with Cancelled."""

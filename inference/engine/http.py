@@ -142,7 +142,8 @@ class HttpEngine:
                     if generation.stream and text:
                         yield Delta(text, 1)
             request.check()
-            yield answer.completion(monotonic(), timed=generation.stream)
+            completion = answer.completion(monotonic(), timed=generation.stream)
+        yield completion
 
     async def abort(self, request_id: str) -> None:
         """End that request with Cancelled; vLLM aborts it when its connection closes."""

@@ -20,11 +20,16 @@ from typing import Any
 _ENV = "LORELAY_ENGINE_LIFELINE"
 
 
+def offer() -> None:
+    """Make this process the one that its children can ``attach`` to."""
+    os.environ[_ENV] = f"{os.getpid()}:{_start_time(os.getpid())}"
+
+
 def install() -> None:
     """Tie every EngineCore that this process starts from now on to this process."""
     from vllm.v1.engine.core import EngineCoreProc
 
-    os.environ[_ENV] = f"{os.getpid()}:{_start_time(os.getpid())}"
+    offer()
     if EngineCoreProc.run_engine_core is not run_engine_core:
         # A class attribute, not a subclass: vLLM names the class itself as the process target.
         # Spawned children find this function by its import path.
@@ -45,7 +50,7 @@ def run_engine_core(*args: Any, **kwargs: Any) -> None:
 
 
 def attach(end: Callable[[], None]) -> None:
-    """Call ``end`` in a thread once the process that installed the lifeline has ended."""
+    """Call ``end`` in a thread once the process that offered its lifeline has ended."""
     pid, started = os.environ[_ENV].split(":")
     try:
         pidfd = os.pidfd_open(int(pid))

@@ -108,7 +108,9 @@ class Engine(Protocol):
         """Refuse new requests for ``key``, wait for the running ones, then free it."""
 
     def generate(self, generation: Generation) -> AsyncGenerator[Delta | Completion, None]:
-        """Deltas if streaming, then exactly one Completion; closing the generator aborts.
+        """Deltas if streaming, then exactly one Completion, and the request is over.
+
+        Closing the generator before, or cancelling the task that waits for it, aborts.
 
         Raises InvalidRequest, PromptTooLong, AdapterUnavailable for an adapter that is not
         loaded, Cancelled after ``abort``, Overloaded, EngineError or EngineUnavailable.

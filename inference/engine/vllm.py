@@ -139,27 +139,23 @@ class VllmEngine:
                 priority=HIGHEST_PRIORITY - generation.priority,
             )
             texts: list[str] = []
-            tokens = 0
+            tokens = told = 0
+            last: Any = None
             async with aclosing(outputs):
                 while True:
                     with request.interruptible():
-                        output = await anext(outputs)
-                    answer = output.outputs[0]
+                        output = await anext(outputs, None)
+                    if output is None:
+                        break
+                    last, answer = output, output.outputs[0]
                     texts.append(answer.text)
                     tokens += len(answer.token_ids)
                     if generation.stream and answer.text:
-                        yield Delta(answer.text, len(answer.token_ids))
-                    if output.finished:
-                        break
+                        yield Delta(answer.text, tokens - told)
+                        told = tokens
             request.check()
-            if answer.finish_reason in ("abort", "error"):
-                raise EngineError(f"vLLM ended the request: {answer.finish_reason}.")
-            yield Completion(
-                "".join(texts),
-                answer.finish_reason,
-                Usage(len(output.prompt_token_ids), tokens),
-                **_timings(output.metrics),
-            )
+            completion = _completion(last, "".join(texts), tokens)
+        yield completion
 
     async def abort(self, request_id: str) -> None:
         """End that request with Cancelled, in vLLM too."""
@@ -327,6 +323,15 @@ def _given(sampling: Sampling) -> dict[str, Any]:
         "stop": list(sampling.stop) or None,
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _completion(output: Any, text: str, tokens: int) -> Completion:
+    """The end of vLLM's ``output``; EngineError for one that vLLM broke off."""
+    reason = output.outputs[0].finish_reason if output else "nothing"
+    if reason in ("nothing", "abort", "error"):
+        raise EngineError(f"vLLM ended the request with {reason}.")
+    usage = Usage(len(output.prompt_token_ids), tokens)
+    return Completion(text, reason, usage, **_timings(output.metrics))
 
 
 def _timings(metrics: Any) -> dict[str, float | None]:

@@ -1,0 +1,240 @@
+"""What the HTTP engine makes of a server's answers."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from inference.engine.config import load_settings
+from inference.engine.http import HttpEngine
+from inference.engine.protocol import Completion, Delta, Generation, LoadedAdapter
+from schemas.errors import (
+    AdapterUnavailable,
+    ConfigurationError,
+    EngineError,
+    EngineUnavailable,
+    InvalidRequest,
+    LorelayError,
+    Overloaded,
+    PromptTooLong,
+)
+from schemas.records import Sampling, Usage
+
+ADAPTER = LoadedAdapter("legal-qa-v1@1.0.0", "/adapters/legal", 8)
+MODELS = {"data": [{"id": "tiny", "owned_by": "vllm", "max_model_len": 128}]}
+ANSWER = {
+    "choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 5, "completion_tokens": 2},
+}
+
+
+class Server:
+    """Answers by path and keeps the bodies it was sent."""
+
+    def __init__(self, **answers: httpx.Response | Exception) -> None:
+        self.answers: dict[str, httpx.Response | Exception] = {
+            "models": httpx.Response(200, json=MODELS)
+        } | answers
+        self.bodies: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.paths.append(request.url.path)
+        if request.content:
+            self.bodies.append(json.loads(request.content))
+        name = request.url.path.removeprefix("/v1/").replace("/", "_")
+        answer = self.answers.get(name, httpx.Response(404, json={"detail": "Not Found"}))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def started(server: Callable[[httpx.Request], httpx.Response], **more: object) -> HttpEngine:
+    engine = HttpEngine(load_settings(**more), httpx.MockTransport(server))
+    await engine.start()
+    return engine
+
+
+async def collect(engine: HttpEngine, generation: Generation) -> list[Delta | Completion]:
+    return [event async for event in engine.generate(generation)]
+
+
+def events(*contents: dict[str, Any]) -> httpx.Response:
+    lines = [f"data: {json.dumps(content)}\n\n" for content in contents]
+    return httpx.Response(200, text="".join([": comment\n\n", *lines, "data: [DONE]\n\n"]))
+
+
+async def test_a_whole_answer_becomes_a_completion() -> None:
+    server = Server(chat_completions=httpx.Response(200, json=ANSWER))
+    engine = await started(server)
+    sampling = Sampling(max_tokens=7, temperature=0.0, seed=1, stop=("x",))
+    (completion,) = await collect(engine, Generation("a", "Really?", sampling=sampling))
+    assert isinstance(completion, Completion)
+    assert (completion.text, completion.finish_reason) == ("Yes.", "stop")
+    assert completion.usage == Usage(5, 2)
+    assert completion.engine_queue_ms is completion.first_token_ms is None
+    assert server.bodies == [
+        {
+            "model": "tiny",
+            "messages": [{"role": "user", "content": "Really?"}],
+            "max_tokens": 7,
+            "temperature": 0.0,
+            "seed": 1,
+            "stop": ["x"],
+        }
+    ]
+
+
+async def test_the_servers_own_times_are_taken_where_it_sends_them() -> None:
+    metrics = {"queue_time_ms": 1.0, "time_to_first_token_ms": 20.0, "generation_time_ms": 300.0}
+    answer = httpx.Response(200, json=ANSWER | {"metrics": metrics})
+    engine = await started(Server(chat_completions=answer))
+    (completion,) = await collect(engine, Generation("a", "Really?"))
+    assert isinstance(completion, Completion)
+    times = (completion.engine_queue_ms, completion.first_token_ms, completion.inference_ms)
+    assert times == (1.0, 21.0, 320.0)
+
+
+async def test_a_stream_becomes_deltas_and_a_completion() -> None:
+    def piece(content: str, reason: str | None = None) -> dict[str, Any]:
+        return {"choices": [{"delta": {"content": content}, "finish_reason": reason}]}
+
+    stream = events(
+        piece(""), piece("Ye"), piece("s."), piece("", "length"), {**ANSWER, "choices": []}
+    )
+    engine = await started(Server(chat_completions=stream))
+    *deltas, completion = await collect(engine, Generation("a", "Really?", stream=True))
+    assert [delta.text for delta in deltas] == ["Ye", "s."]
+    assert isinstance(completion, Completion)
+    assert (completion.text, completion.finish_reason) == ("Yes.", "length")
+    assert completion.usage == Usage(5, 2)
+
+
+async def test_an_adapter_is_asked_for_by_its_key_and_its_template_is_filled_here() -> None:
+    answer = {"choices": [{"text": "Yes.", "finish_reason": "stop"}]}
+    server = Server(
+        completions=httpx.Response(200, json=answer), load_lora_adapter=httpx.Response(200)
+    )
+    engine = await started(server)
+    await engine.load(ADAPTER)
+    templated = LoadedAdapter(ADAPTER.key, ADAPTER.path, 8, "Q: {prompt}\nA:")
+    (completion,) = await collect(engine, Generation("a", "Why?", adapter=templated))
+    assert isinstance(completion, Completion)
+    assert completion.text == "Yes."
+    load, body = server.bodies
+    assert load == {"lora_name": ADAPTER.key, "lora_path": ADAPTER.path}
+    assert body == {"model": ADAPTER.key, "prompt": "Q: Why?\nA:", "max_tokens": None}
+
+
+async def test_an_adapter_that_the_server_serves_already_is_not_loaded() -> None:
+    models = {"data": [*MODELS["data"], {"id": ADAPTER.key}]}
+    server = Server(models=httpx.Response(200, json=models))
+    engine = await started(server)
+    await engine.load(ADAPTER)
+    assert "/v1/load_lora_adapter" not in server.paths
+
+
+async def test_a_server_that_loads_nothing_at_run_time_makes_adapters_unavailable() -> None:
+    engine = await started(Server())
+    with pytest.raises(AdapterUnavailable, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING"):
+        await engine.load(ADAPTER)
+
+
+async def test_an_adapter_that_a_restarted_server_has_lost_is_loaded_again() -> None:
+    server = Server(load_lora_adapter=httpx.Response(200))
+    engine = await started(server)
+    await engine.load(ADAPTER)
+    with pytest.raises(AdapterUnavailable, match="loaded it again"):
+        await collect(engine, Generation("a", "Why?", adapter=ADAPTER))
+    assert server.paths.count("/v1/load_lora_adapter") == 2
+
+
+def refusal(status: int, message: str = "no") -> httpx.Response:
+    return httpx.Response(status, json={"error": {"message": message}})
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (refusal(400), InvalidRequest),
+        (refusal(400, "This model's maximum context length is 128 tokens."), PromptTooLong),
+        (refusal(422), InvalidRequest),
+        (refusal(404), EngineError),
+        (refusal(401), EngineUnavailable),
+        (refusal(429), Overloaded),
+        (refusal(503), Overloaded),
+        (refusal(500), EngineError),
+        (httpx.Response(502, text="<html>Bad gateway</html>"), EngineError),
+        (httpx.Response(200, text="<html>Hello</html>"), EngineError),
+        (httpx.Response(200, json={"choices": [{}]}), EngineError),
+        (httpx.Response(200, json={"choices": [{"finish_reason": "abort"}]}), EngineError),
+        (httpx.Response(200, json=[]), EngineError),
+        (httpx.ConnectError("refused"), EngineUnavailable),
+        (httpx.ReadError("reset"), EngineError),
+        (httpx.ReadTimeout("slow"), EngineError),
+    ],
+    ids=repr,
+)
+async def test_failures_are_told_apart(
+    answer: httpx.Response | Exception, error: type[LorelayError]
+) -> None:
+    engine = await started(Server(chat_completions=answer))
+    with pytest.raises(LorelayError) as raised:
+        await collect(engine, Generation("a", "Why?"))
+    assert type(raised.value) is error or isinstance(raised.value, error)
+    assert str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        ({"error": {"message": "out of memory"}},),
+        ({"choices": [{"delta": {"content": "Ye"}, "finish_reason": None}]},),
+        ({"choices": "?"},),
+    ],
+    ids=["error", "broken off", "shapeless"],
+)
+async def test_a_stream_that_fails_in_the_middle_is_an_engine_error(
+    contents: tuple[dict[str, Any], ...],
+) -> None:
+    engine = await started(Server(chat_completions=events(*contents)))
+    with pytest.raises(EngineError):
+        await collect(engine, Generation("a", "Why?", stream=True))
+
+
+async def test_the_completions_endpoint_takes_the_text_as_it_is() -> None:
+    server = Server(completions=httpx.Response(200, json=ANSWER))
+    engine = await started(server, http_endpoint="completions")
+    await collect(engine, Generation("a", "Why?"))
+    assert server.bodies == [{"model": "tiny", "prompt": "Why?\n", "max_tokens": None}]
+
+
+async def test_the_key_is_sent_as_bearer_token_and_priorities_only_if_wanted() -> None:
+    seen: list[httpx.Request] = []
+    server = Server(chat_completions=httpx.Response(200, json=ANSWER))
+
+    def recording(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return server(request)
+
+    engine = await started(recording, http_api_key="secret", http_priority=True)
+    await collect(engine, Generation("a", "Why?", priority=7))
+    assert {request.headers["Authorization"] for request in seen} == {"Bearer secret"}
+    assert server.bodies[0]["priority"] == 2
+
+
+async def test_a_server_that_serves_another_model_is_a_mistake_of_the_user() -> None:
+    with pytest.raises(ConfigurationError, match="serves tiny, not llama"):
+        await started(Server(), model="llama")
+
+
+async def test_an_unreachable_server_is_neither_startable_nor_healthy() -> None:
+    server = Server()
+    engine = await started(server)
+    assert await engine.healthy()
+    server.answers["models"] = httpx.ConnectError("refused")
+    assert not await engine.healthy()
+    with pytest.raises(EngineUnavailable):
+        await started(server)

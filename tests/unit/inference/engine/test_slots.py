@@ -1,0 +1,62 @@
+"""Places in a batch."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from inference.engine.slots import Slots
+
+
+async def test_the_waiting_go_by_priority_and_then_by_arrival() -> None:
+    slots, served = Slots(1), []
+
+    async def request(name: str, priority: int) -> None:
+        async with slots.hold(priority):
+            served.append(name)
+
+    async with AsyncExitStack() as busy:
+        await busy.enter_async_context(slots.hold(5))
+        tasks = []
+        for name, priority in [("low", 1), ("first", 5), ("second", 5), ("high", 9)]:
+            tasks.append(asyncio.create_task(request(name, priority)))
+            await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert served == ["high", "first", "second", "low"]
+
+
+async def test_no_more_than_all_places_are_held_at_once() -> None:
+    slots, held, most = Slots(3), 0, 0
+
+    async def request() -> None:
+        nonlocal held, most
+        async with slots.hold(5):
+            held += 1
+            most = max(most, held)
+            await asyncio.sleep(0)
+            held -= 1
+
+    await asyncio.gather(*(request() for _ in range(20)))
+    assert most == 3
+
+
+async def test_a_cancelled_wait_takes_no_place() -> None:
+    slots = Slots(1)
+    async with slots.hold(5):
+        waiting = asyncio.create_task(_hold(slots))
+        await asyncio.sleep(0)
+        waiting.cancel()
+    await asyncio.wait_for(_hold(slots), 1)
+
+
+async def test_a_place_handed_to_a_task_that_is_cancelled_is_not_lost() -> None:
+    slots = Slots(1)
+    async with slots.hold(5):
+        waiting = asyncio.create_task(_hold(slots))
+        await asyncio.sleep(0)
+    # The place has been handed over, but the task has not run since.
+    waiting.cancel()
+    await asyncio.wait_for(_hold(slots), 1)
+
+
+async def _hold(slots: Slots) -> None:
+    async with slots.hold(5):
+        pass
