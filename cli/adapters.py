@@ -214,7 +214,8 @@ def _report(as_json: bool, **fields: Any) -> None:
 def _sentence(version: AdapterVersion, novelty: Novelty, examples: int) -> str:
     style = "dim" if novelty is Novelty.SAME else "green"
     rank = version.training.lora_rank
-    return f"[{style}]{novelty.value}[/] [bold]{version.key}[/] (rank {rank}, {examples} examples)"
+    known = f"{examples} example{'' if examples == 1 else 's'}"
+    return f"[{style}]{novelty.value}[/] [bold]{version.key}[/] (rank {rank}, {known})"
 
 
 def _table(registry: Registry, versions: Sequence[AdapterVersion]) -> Table:

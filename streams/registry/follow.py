@@ -58,13 +58,12 @@ class RegistryFollower:
         Waits for the revision: a router may know a version before this process does. Raises
         AdapterUnavailable where it does not come, UnknownAdapter where it has no such version.
         """
-        version = self.registry.get(key)
-        if version is not None:
-            return version
+        known = self.registry.get(key)
+        if known is not None:
+            return known
         try:
             async with asyncio.timeout(timeout_s):
-                while self.registry.get(key) is None and not self._has_read(key, revision):
-                    await self._changed.wait()
+                await self.until(lambda: self._has_read(key, revision))
         except TimeoutError as error:
             raise AdapterUnavailable(
                 key, f"this process has not read the registry as far as revision {revision}"
@@ -74,7 +73,14 @@ class RegistryFollower:
             raise UnknownAdapter(key)
         return version
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Returns once the registry makes the condition true."""
+        while not condition():
+            await self._changed.wait()
+
     def _has_read(self, key: str, revision: int) -> bool:
+        if self.registry.get(key) is not None:
+            return True
         is_unreadable = (self._adapters, key.encode()) in self._unreadable
         return self.registry.revision >= revision and not is_unreadable
 

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _SOURCE: Final = "lorelay-registry"
 _FRAME_BYTES: Final = 4096
+_VISIBLE_WITHIN_S: Final = 10.0
 
 
 def transactional_id(settings: KafkaSettings) -> str:
@@ -80,7 +81,9 @@ class RegistryWriter:
         await self._closing.aclose()
 
     async def register(self, candidate: Candidate, now: datetime) -> tuple[Novelty, list[str]]:
-        """Registers the version, active at once; returns what changed, and warnings.
+        """Registers the version, active at once, and returns when readers can see it.
+
+        What is returned is the change, and warnings.
 
         Raises RegistrationRefused with nothing written, RegistryConflict where another writer
         began meanwhile, KafkaError.
@@ -96,11 +99,19 @@ class RegistryWriter:
             version = replace(present, artifact=version.artifact)
         parts = split(version, candidate.examples) if novelty is Novelty.NEW else []
         offset = await self._write(self._outputs(version, parts, novelty, now))
-        # The follower gets there too, but a second registration must not wait for it.
-        for part in parts:
-            self.registry.apply_examples(record_key(part), part)
-        self.registry.apply_version(version.key, version, offset)
+        try:
+            await self._until_visible(version.key, offset)
+        except TimeoutError:
+            warnings.append("It is written, but readers don't see it yet: does the cluster lag?")
         return novelty, warnings
+
+    async def _until_visible(self, key: str, offset: int) -> None:
+        """A commit returns before the brokers have marked its records as readable."""
+        registry = self.registry
+        async with asyncio.timeout(_VISIBLE_WITHIN_S):
+            await self._follower.until(
+                lambda: registry.revision >= offset and registry.examples(key) is not None
+            )
 
     async def _open(self) -> None:
         producer = AIOKafkaProducer(
