@@ -24,9 +24,10 @@ STREAMS := .venv/.ready
 WORKER_ENV := .venv-worker/.ready-$(WORKER)
 MODELS := .lorelay/models/demo/.ready
 
-SUITES := $(wildcard tests/unit tests/contract tests/integration tests/e2e tests/chaos)
-# What needs the engine or PEFT in the test's own process.
+# What needs vLLM or PEFT in the test's own process runs in the worker environment.
 WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
+SUITES := $(wildcard tests/unit tests/integration tests/e2e tests/chaos) \
+	--ignore=tests/unit/inference/training
 
 ##@ Use
 .PHONY: help setup models demo
@@ -46,8 +47,10 @@ demo: models ## Start everything and watch queries find their adapters
 ##@ Develop
 .PHONY: test lint soak bench lock clean distclean
 test: setup models lint ## Checks and every test
-	@$(call pytest,.venv-worker,$(WORKER_SUITES))
-	@$(call pytest,.venv,$(SUITES))
+	@status=0; \
+	$(call pytest,.venv-worker,$(WORKER_SUITES)) || status=1; \
+	$(call pytest,.venv,$(SUITES)) || status=1; \
+	exit $$status
 
 lint: $(STREAMS) ## Ruff, strict mypy, import rules
 	@.venv/bin/ruff check .
@@ -87,7 +90,7 @@ distclean: clean ## Remove the environments, the broker and the models too
 
 # $(call pytest,ENVIRONMENT,PATHS): nothing to run, or nothing collected (5), is no failure.
 define pytest
-$(if $(strip $(2)),$(1)/bin/python -m pytest $(2) $(ARGS) || [ $$? -eq 5 ])
+$(if $(strip $(2)),{ $(1)/bin/python -m pytest $(2) $(ARGS) || [ $$? -eq 5 ]; },true)
 endef
 
 # --- set-up ---------------------------------------------------------------------------------------
@@ -140,6 +143,6 @@ $(WORKER_ENV): requirements/worker-$(WORKER).txt pyproject.toml | .uv/.ready
 	@touch $@
 
 # The script itself leaves alone what is complete.
-$(MODELS): $(wildcard examples/models.py examples/demo/*) | $(WORKER_ENV)
+$(MODELS): $(wildcard examples/models.py examples/data/*) | $(WORKER_ENV)
 	@if [ -f examples/models.py ]; then \
 	  .venv-worker/bin/python examples/models.py $(@D) && touch $@; fi

@@ -1,6 +1,8 @@
 """The local stack as a whole: up, down, and how it is."""
 
 import asyncio
+import hashlib
+import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -209,7 +211,7 @@ class LocalStack:
         environment = self._environment | {
             "PYTHONUNBUFFERED": "1",
             "LORELAY_KAFKA": str(record.kafka),
-            "LORELAY_INSTANCE": name,
+            "LORELAY_INSTANCE": self._instance(name, record),
             "LORELAY_METRICS_PORT": "0",
             "LORELAY_ADDRESS_FILE": str(self._folder.address_file(name)),
             **member.settings,
@@ -218,6 +220,13 @@ class LocalStack:
         record = record.with_process(name, replace(started, settings=member.settings))
         self._folder.write(record)
         return record
+
+    def _instance(self, name: str, record: StackRecord) -> str:
+        """A name that no other process of the cluster has: `up` may run in many folders."""
+        if broker.NAME in record.processes:
+            return name
+        place = f"{platform.node()}:{self._folder.root}"
+        return f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
     def _await(
         self, record: StackRecord, probes: Mapping[str, Probe], timeout: float
