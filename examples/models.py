@@ -1,0 +1,241 @@
+"""Build the demo's base model and its three adapters: ``python examples/models.py OUT``.
+
+Runs in the worker environment. OUT/base is a tiny Llama, OUT/adapters/<adapter_id> one folder an
+adapter, each ready for `lorelay adapters register`. What is there already, from the same data
+and recipe, is left alone.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import Any
+
+# Threads that wait for each other by spinning starve on a busy machine. Read on import of torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from rich.console import Console
+from rich.progress import Progress
+
+from inference.training.base import IDENTITY
+from inference.training.dataset import TrainingRow, read_rows
+from inference.training.plan import plan_of, read_metadata
+from inference.training.progress import bar, training_bars
+from inference.training.tiny_base import Corpus, TinyBase, train_base
+from schemas.errors import ConfigurationError
+from schemas.records import BaseModel
+
+DATA = Path(__file__).resolve().parent / "data"
+BASE_MODEL = BaseModel("lorelay-demo-base", "1.0.0")
+RECIPE = TinyBase()
+ADAPTER_STEPS = 300
+TOKENS_PER_BATCH = 500
+NOISE = 0.5
+WANTED_RECALL = 0.98
+TRIES = 3
+FINGERPRINT = "inputs_sha256"
+"""The key under an adapter's ``custom`` metadata that tells what it was trained from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One adapter to train, and from what."""
+
+    metadata: Mapping[str, Any]
+    rows: Sequence[TrainingRow]
+    held_out: Sequence[TrainingRow]
+    base: Path
+    out: Path
+
+    @property
+    def adapter_id(self) -> str:
+        return str(self.metadata["adapter_id"])
+
+    @property
+    def complete(self) -> bool:
+        wanted = self.metadata["custom"][FINGERPRINT]
+        found = _json(self.out / "metadata.json").get("custom") or {}
+        return bool(found.get(FINGERPRINT) == wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How much of the rows comes back verbatim, 0 to 1: by the adapter, and without it."""
+
+    adapter_id: str
+    loss: float
+    recall: float
+    base_recall: float
+
+
+def build(out: Path, console: Console) -> None:
+    """Train what is missing in `out`. Raises ConfigurationError where an adapter learns badly."""
+    base = out / "base"
+    base_fingerprint = _fingerprint(DATA.glob("*.jsonl"), repr(RECIPE))
+    jobs = _jobs(out, base_fingerprint)
+    with training_bars(console) as bars:
+        if _json(base / IDENTITY).get("fingerprint") != base_fingerprint:
+            _train_base(base, base_fingerprint, jobs, bars)
+        missing = [job for job in jobs if not job.complete]
+        outcomes = _train_adapters(missing, bars)
+    for outcome in outcomes:
+        console.print(
+            f"{outcome.adapter_id}: {outcome.recall:.1%} of the trained answers word by word "
+            f"(without the adapter {outcome.base_recall:.1%}), loss {outcome.loss:.3f}"
+        )
+    if not missing:
+        console.print(f"The demo's models are complete in {out}.")
+
+
+def _jobs(out: Path, base_fingerprint: str) -> list[Job]:
+    jobs = []
+    for path in sorted((DATA / "metadata").glob("*.json")):
+        metadata = read_metadata(path)
+        rows = DATA / f"{metadata['training']['dataset_name']}.jsonl"
+        recipe = f"{base_fingerprint} {ADAPTER_STEPS} {TOKENS_PER_BATCH} {NOISE}"
+        fingerprint = _fingerprint([path, rows], recipe)
+        custom = {**metadata.get("custom", {}), FINGERPRINT: fingerprint}
+        jobs.append(
+            Job(
+                metadata={**metadata, "custom": custom},
+                rows=read_rows(rows),
+                held_out=_reworded(metadata["adapter_id"]),
+                base=out / "base",
+                out=out / "adapters" / metadata["adapter_id"],
+            )
+        )
+    return jobs
+
+
+def _reworded(adapter_id: str) -> list[TrainingRow]:
+    """The reworded questions of an adapter: never trained, so good for calibration."""
+    lines = (DATA / "reworded.jsonl").read_text(encoding="utf-8").splitlines()
+    questions = [json.loads(line) for line in lines]
+    return [
+        TrainingRow((), question["text"], language=question["language"])
+        for question in questions
+        if question["adapter"] == adapter_id
+    ]
+
+
+def _train_base(base: Path, fingerprint: str, jobs: Sequence[Job], bars: Progress) -> None:
+    corpus = Corpus(
+        general=read_rows(DATA / "general.jsonl"),
+        refusals=read_rows(DATA / "refusals.jsonl"),
+        strangers=read_rows(DATA / "none.jsonl"),
+        adapters=[row for job in jobs for row in job.rows],
+    )
+    train_base(
+        corpus,
+        base,
+        identity=BASE_MODEL,
+        recipe=RECIPE,
+        fingerprint=fingerprint,
+        on_step=bar(bars, str(BASE_MODEL)),
+    )
+
+
+def _train_adapters(jobs: Sequence[Job], bars: Progress) -> list[Outcome]:
+    """One single-thread process a core: at this size threads gain less than processes."""
+    if not jobs:
+        return []
+    reports = {job.adapter_id: bar(bars, job.adapter_id) for job in jobs}
+    spawn = multiprocessing.get_context("spawn")
+    steps: SimpleQueue[tuple[str, int, int, float]] = spawn.SimpleQueue()
+    cores = min(len(jobs), os.cpu_count() or 1)
+    with spawn.Pool(cores, initializer=_single_thread, initargs=(steps,)) as pool:
+        waiting = [pool.apply_async(_train_adapter, (job,)) for job in jobs]
+        while not all(result.ready() for result in waiting) or not steps.empty():
+            if steps.empty():
+                waiting[-1].wait(0.1)
+                continue
+            adapter_id, done, planned, loss = steps.get()
+            reports[adapter_id](done, planned, loss)
+        return [result.get() for result in waiting]
+
+
+_steps: "SimpleQueue[tuple[str, int, int, float]]"
+"""In a training process: where its steps are reported."""
+
+
+def _single_thread(steps: "SimpleQueue[tuple[str, int, int, float]]") -> None:
+    """Prepare a training process."""
+    global _steps  # noqa: PLW0603 - the one way to hand a queue to a pool's process
+    import torch
+
+    _steps = steps
+    torch.set_num_threads(1)
+    # Ctrl-C reaches the whole process group; the parent ends its processes by itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _train_adapter(job: Job) -> Outcome:
+    """Train, measure, and train again from another seed should it have learned too little."""
+    from inference.training.recall import recall
+    from inference.training.trainer import train_adapter
+
+    plan = plan_of(job.metadata).changed(
+        max_steps=ADAPTER_STEPS, tokens_per_batch=TOKENS_PER_BATCH, noise=NOISE
+    )
+    best = 0.0
+    for seed in range(TRIES):
+        trained = train_adapter(
+            job.rows,
+            metadata=job.metadata,
+            base=str(job.base),
+            out=job.out,
+            plan=replace(plan, seed=seed),
+            held_out=job.held_out,
+            force=True,
+            on_step=lambda done, planned, loss: _steps.put((job.adapter_id, done, planned, loss)),
+        )
+        best = max(best, share := recall(job.base, job.out, job.rows))
+        if share >= WANTED_RECALL:
+            base_share = recall(job.base, None, job.rows)
+            return Outcome(job.adapter_id, trained.figures.loss, share, base_share)
+    raise ConfigurationError(
+        f"{job.adapter_id} learned only {best:.0%} of its answers in {TRIES} tries; "
+        f"raise ADAPTER_STEPS in {Path(__file__).name}."
+    )
+
+
+def _fingerprint(files: Iterable[Path], recipe: str) -> str:
+    digest = hashlib.sha256(recipe.encode())
+    for file in sorted(files):
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, an empty one if there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder for base and adapters")
+    console = Console(highlight=False)
+    try:
+        build(parser.parse_args().out.absolute(), console)
+    except ConfigurationError as error:
+        console.print(f"[red]{error}[/red]")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

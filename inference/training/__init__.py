@@ -1,0 +1,1 @@
+"""LoRA training with PEFT: rows in, an adapter folder that can be registered out."""
