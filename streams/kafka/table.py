@@ -35,6 +35,8 @@ class TableReader:
         self._on_record = on_record
         self._from_end = from_end
         self._consumer: AIOKafkaConsumer | None = None
+        self._asking: AIOKafkaConsumer | None = None
+        self._asking_lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -54,10 +56,11 @@ class TableReader:
         partitions = await self._assign(consumer)
         ends = await consumer.end_offsets(partitions)
         if self._from_end:
-            await consumer.seek_to_end(*partitions)
+            # Not seek_to_end(): a reset to the start that is under way would win over it.
+            for partition in partitions:
+                consumer.seek(partition, ends[partition])
         else:
             await consumer.seek_to_beginning(*partitions)
-        if not self._from_end:
             for partition in partitions:
                 while await consumer.position(partition) < ends[partition]:
                     await self._read(consumer, timeout_ms=200)
@@ -67,7 +70,7 @@ class TableReader:
         """Returns when everything that is there now has been read."""
         assert self._consumer is not None, "start() comes first"
         partitions = list(self._consumer.assignment())
-        ends = await self._consumer.end_offsets(partitions)
+        ends = await self._ends(partitions)
         for partition in partitions:
             # The position is moved by the task that follows, and nothing else tells of it.
             while await self._consumer.position(partition) < ends[partition]:  # noqa: ASYNC110
@@ -79,8 +82,26 @@ class TableReader:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        if self._consumer is not None:
-            await self._consumer.stop()
+        for consumer in (self._consumer, self._asking):
+            if consumer is not None:
+                await consumer.stop()
+
+    async def _ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        # Over a connection of its own: on the other one the question would wait behind a fetch,
+        # which the broker holds back until there is something new.
+        async with self._asking_lock:
+            if self._asking is None:
+                asking = AIOKafkaConsumer(
+                    isolation_level="read_committed", **self._settings.client_kwargs()
+                )
+                try:
+                    await asking.start()
+                except KafkaError:
+                    await asking.stop()
+                    raise
+                self._asking = asking
+        ends: dict[TopicPartition, int] = await self._asking.end_offsets(partitions)
+        return ends
 
     async def _assign(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         found = []
