@@ -159,7 +159,15 @@ def _load_model(name: str) -> "SentenceTransformer":
 
 def _open(name: str, kind: type["SentenceTransformer"]) -> "SentenceTransformer":
     """A model from a folder or the hub; every way that can fail is the user's to mend."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
     folder = Path(name).expanduser()
+    if not folder.is_dir() and name.startswith(("/", ".", "~")):
+        raise ConfigurationError(
+            f"There is no folder {name} to load an encoder from: name one that holds a "
+            "sentence-transformers model, or 'use-multilingual' or 'minilm'."
+        )
     try:
         return kind(str(folder) if folder.is_dir() else name, device="cpu")
     except Exception as error:  # each format and the hub client raise their own

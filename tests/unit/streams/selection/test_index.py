@@ -1,0 +1,71 @@
+"""The scores of queries against each adapter's examples."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.selection.index import NEIGHBOURS, ExampleIndex, nearest_mean
+from tests.unit.streams.selection.topics import DIMENSIONS, vectors
+
+
+def index(**counts: int) -> ExampleIndex:
+    segments = {a: vectors(count, seed) for seed, (a, count) in enumerate(counts.items())}
+    return ExampleIndex.of(segments, DIMENSIONS)
+
+
+def test_the_nearest_weighs_most_and_those_beyond_the_fifth_nothing() -> None:
+    row = np.array([[0.1, 0.9, 0.5, 0.3, 0.7, 0.2, -1.0]], np.float32)
+    expected = (5 * 0.9 + 4 * 0.7 + 3 * 0.5 + 2 * 0.3 + 1 * 0.2) / 15
+    assert nearest_mean(row) == pytest.approx([expected])
+
+
+def test_fewer_examples_than_neighbours_are_all_counted() -> None:
+    row = np.array([[0.2, 0.8]], np.float32)
+    assert nearest_mean(row) == pytest.approx([(5 * 0.8 + 4 * 0.2) / 9])
+
+
+def test_the_similarities_given_are_left_as_they_were() -> None:
+    rows = vectors(4) @ vectors(9, 1).T
+    before = rows.copy()
+    nearest_mean(rows)
+    assert (rows == before).all()
+
+
+def test_an_adapter_is_scored_by_its_own_examples_alone() -> None:
+    queries = vectors(6, seed=9)
+    together = index(a=7, b=3, c=20)
+    for column, (adapter, own) in enumerate(together.segments().items()):
+        alone = ExampleIndex.of({adapter: own}, DIMENSIONS).scores(queries)
+        assert together.scores(queries)[:, column] == pytest.approx(alone[:, 0], abs=1e-6)
+
+
+def test_an_empty_index_gives_no_columns() -> None:
+    assert ExampleIndex.of({}, DIMENSIONS).scores(vectors(3)).shape == (3, 0)
+
+
+def test_the_order_of_the_adapters_makes_no_difference() -> None:
+    a, b = vectors(4, 1), vectors(5, 2)
+    one = ExampleIndex.of({"a": a, "b": b}, DIMENSIONS)
+    other = ExampleIndex.of({"b": b, "a": a}, DIMENSIONS)
+    assert one.adapters == other.adapters == ("a", "b")
+    assert (one.vectors == other.vectors).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 2 * NEIGHBOURS))
+def test_scores_are_cosines(seed: int, queries: int, count: int) -> None:
+    examples = vectors(count, seed)
+    scores = ExampleIndex.of({"a": examples, "b": -examples}, DIMENSIONS).scores(
+        np.concatenate([examples[:1], vectors(queries, seed + 1)])
+    )
+    assert (scores <= 1.0).all()
+    assert (scores >= -1.0).all()
+
+
+@given(st.integers(0, 1000), st.integers(1, 20))
+def test_another_example_never_takes_a_full_set_further_away(seed: int, more: int) -> None:
+    queries, few = vectors(5, seed), vectors(NEIGHBOURS, seed + 1)
+    many = np.concatenate([few, vectors(more, seed + 2)])
+    before = ExampleIndex.of({"a": few}, DIMENSIONS).scores(queries)
+    after = ExampleIndex.of({"a": many}, DIMENSIONS).scores(queries)
+    assert (after >= before - 1e-6).all()
