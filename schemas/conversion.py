@@ -103,6 +103,8 @@ class Converter:
         return None
 
     def _read(self, schema: Any) -> Conversion | None:
+        if schema == "int":
+            return _checked_int
         if isinstance(schema, str):
             return self._from_dict.get(schema.rpartition(".")[2])
         if is_time(schema):
@@ -113,6 +115,13 @@ class Converter:
             item = self._read(schema["items"])
             return (lambda values: tuple(map(item, values)) if values else ()) if item else tuple
         return None
+
+
+def _checked_int(value: int) -> int:
+    """fastavro reads any 64 bits as an int, but refuses to write more than 32."""
+    if not -0x8000_0000 <= value <= 0x7FFF_FFFF:
+        raise ValueError(f"{value} does not fit an int")
+    return value
 
 
 def _converted(

@@ -3,11 +3,18 @@
 import json
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from schemas.conversion import Converter
 from schemas.definitions import SCHEMAS
 from schemas.records import Record
+
+
+def times(count: int) -> settings:
+    """So many draws, however long they take: the machine may be busy with something else."""
+    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 
 _YEARS_1_TO_9999_MS = (-62_135_596_800_000, 253_402_300_799_999)
 

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import pytest
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.validation import validate
-from hypothesis import given, settings
+from hypothesis import given
 
 from schemas.codec import Codec
 from schemas.definitions import FOLDER, RELEASED
 from schemas.records import RECORD_TYPES, Record
 from tests.unit.schemas.resolution import problems
-from tests.unit.schemas.strategies import data
+from tests.unit.schemas.strategies import data, times
 
 NAMES = sorted(record_type.__name__ for record_type in RECORD_TYPES)
 
@@ -55,7 +55,7 @@ def test_versions_read_each_others_records(first: Any, second: Any) -> None:
 def check_reading(written: Any, reader: Any) -> None:
     parsed, reading = parse_schema(without_times(written)), parse_schema(without_times(reader))
 
-    @settings(max_examples=10)
+    @times(10)
     @given(data(written))
     def check(datum: Any) -> None:
         payload = BytesIO()
@@ -80,7 +80,7 @@ def check_decoding(codec: Codec, record_type: type[Record], text: str) -> None:
     header = b"\xc3\x01" + bytes.fromhex(codec.learn(text))
     parsed = parse_schema(without_times(tree))
 
-    @settings(max_examples=10)
+    @times(10)
     @given(data(tree))
     def check(datum: Any) -> None:
         payload = BytesIO()

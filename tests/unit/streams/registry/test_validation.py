@@ -20,7 +20,7 @@ from tests.unit.streams.registry.factories import NOW, some_examples, version, w
 
 
 def folder(rank: int = 8) -> AdapterFolder:
-    config = PeftConfig("demo-base", (rank,), 2.0 * rank, ("q_proj",))
+    config = PeftConfig("demo-base", frozenset({rank}), 2.0 * rank, ("q_proj",))
     return AdapterFolder(Path("/models/legal-qa-v1"), config, "ab" * 32, 1000)
 
 
