@@ -25,6 +25,7 @@ class Cluster:
     def __init__(self, address: str) -> None:
         self.address = address
         self._admin = AdminClient({"bootstrap.servers": address})
+        self._producer = Producer({"bootstrap.servers": address, "linger.ms": 0})
         self._made: list[str] = []
 
     def create(
@@ -67,10 +68,9 @@ class Cluster:
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> list[int]:
         """Writes without transactions; the offsets."""
-        producer = Producer({"bootstrap.servers": self.address, "enable.idempotence": True})
         offsets: list[int] = []
         for value in values:
-            producer.produce(
+            self._producer.produce(
                 topic,
                 value,
                 key=key,
@@ -78,7 +78,7 @@ class Cluster:
                 headers=list(headers),
                 on_delivery=_collect(offsets),
             )
-        producer.flush(_SECONDS)
+        self._producer.flush(_SECONDS)
         assert len(offsets) == len(values)
         return offsets
 
