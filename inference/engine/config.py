@@ -119,10 +119,15 @@ def load_settings(path: Path | None = None, **overrides: Any) -> EngineSettings:
     try:
         return EngineSettings(**values)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
         where = f" in {path}" if path else ""
-        raise ConfigurationError(f"{field}{where}: {first['msg']}.") from error
+        raise ConfigurationError(f"The configuration{where} is wrong: {problem(error)}") from error
+
+
+def problem(error: pydantic.ValidationError) -> str:
+    """The first thing that pydantic found wrong, with the name of the option."""
+    first = error.errors()[0]
+    option = ".".join(str(part) for part in first["loc"])
+    return f"{option}: {first['msg']}" if option else first["msg"]
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -9,15 +9,22 @@ Else ``inference_ms`` is measured here, from the request to its last byte, so it
 server's queue and the network; ``first_token_ms`` is known only when streaming.
 """
 
-import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from time import monotonic
 from typing import Any
 
 import httpx
 
 from inference.engine.config import EngineSettings
+from inference.engine.http_answer import Answer, streamed, whole
+from inference.engine.http_errors import (
+    UnknownModel,
+    message_of,
+    refuse,
+    shape_errors,
+    transport_errors,
+)
 from inference.engine.prompt import adapter_text, check_sampling, conversation, lines
 from inference.engine.protocol import (
     HIGHEST_PRIORITY,
@@ -33,12 +40,9 @@ from schemas.errors import (
     ConfigurationError,
     EngineError,
     EngineUnavailable,
-    InvalidRequest,
-    Overloaded,
-    PromptTooLong,
     RequestError,
 )
-from schemas.records import BaseModel, Usage
+from schemas.records import BaseModel
 
 _DEFAULT_CONTEXT = 4096
 _DEFAULT_SEQUENCES = 64
@@ -125,16 +129,16 @@ class HttpEngine:
         """See the protocol."""
         client = self._connected()
         check_sampling(generation.sampling)
-        with self._running.track(generation) as request, _transport_errors():
+        with self._running.track(generation) as request, transport_errors():
             body, path = self._body(generation)
-            answer = _Answer(monotonic())
-            pieces = _streamed if generation.stream else _whole
+            answer = Answer(monotonic())
+            pieces = streamed if generation.stream else whole
             async with aclosing(pieces(client, path, body)) as events:
                 while True:
                     try:
                         with request.interruptible():
                             event = await anext(events, None)
-                    except _UnknownModel as error:
+                    except UnknownModel as error:
                         raise await self._forgotten(generation.adapter, error) from error
                     if event is None:
                         break
@@ -167,15 +171,15 @@ class HttpEngine:
 
     async def _models(self) -> dict[str, Any]:
         client = self._connected()
-        with _transport_errors():
+        with transport_errors():
             response = await client.get("/v1/models", timeout=10.0)
-        await _refuse(response)
-        with _shape_errors():
+        await refuse(response)
+        with shape_errors():
             return {model["id"]: model for model in response.json()["data"]}
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
         client = self._connected()
-        with _transport_errors():
+        with transport_errors():
             return await client.post(path, json=body)
 
     async def _load_at_runtime(self, adapter: LoadedAdapter) -> None:
@@ -188,7 +192,7 @@ class HttpEngine:
                 f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 or --lora-modules {adapter.key}=PATH.",
             )
         if response.is_error:
-            raise AdapterUnavailable(adapter.key, _message(response))
+            raise AdapterUnavailable(adapter.key, message_of(response))
 
     async def _forgotten(self, adapter: LoadedAdapter | None, error: RequestError) -> RequestError:
         """What to raise for a model that the server should have: it may have been restarted."""
@@ -226,143 +230,3 @@ class HttpEngine:
             # Left out it would be 16 for vLLM here; null is what the context leaves, as in chats.
             body["max_tokens"] = sampling.max_tokens
         return body, path
-
-
-class _Answer:
-    """What the server has sent of an answer so far."""
-
-    def __init__(self, sent: float) -> None:
-        self._sent = sent
-        self._first: float | None = None
-        self._texts: list[str] = []
-        self._finish_reason: str | None = None
-        self._usage = Usage()
-        self._metrics: Mapping[str, float | None] = {}
-
-    def add(self, event: Mapping[str, Any]) -> str:
-        """The text in a response or in an event of its stream."""
-        with _shape_errors():
-            return self._add(event)
-
-    def _add(self, event: Mapping[str, Any]) -> str:
-        if usage := event.get("usage"):
-            self._usage = Usage(usage["prompt_tokens"], usage.get("completion_tokens") or 0)
-        self._metrics = event.get("metrics") or self._metrics
-        if not event.get("choices"):
-            return ""
-        choice = event["choices"][0]
-        part = choice.get("message") or choice.get("delta") or choice
-        text: str = part.get("content") or part.get("text") or ""
-        if text and self._first is None:
-            self._first = monotonic()
-        self._texts.append(text)
-        self._finish_reason = choice.get("finish_reason") or self._finish_reason
-        return text
-
-    def completion(self, ended: float, *, timed: bool) -> Completion:
-        """The whole; EngineError if the server broke off."""
-        if self._finish_reason is None or self._finish_reason in ("abort", "error"):
-            raise EngineError("The server broke off its answer.")
-        return Completion(
-            "".join(self._texts), self._finish_reason, self._usage, **self._times(ended, timed)
-        )
-
-    def _times(self, ended: float, timed: bool) -> dict[str, float | None]:
-        queue, first, rest = (
-            self._metrics.get(name)
-            for name in ("queue_time_ms", "time_to_first_token_ms", "generation_time_ms")
-        )
-        if queue is not None and first is not None and rest is not None:
-            # vLLM counts time_to_first_token_ms from the place in a batch on.
-            return {
-                "engine_queue_ms": queue,
-                "first_token_ms": queue + first,
-                "inference_ms": first + rest,
-            }
-        seen = self._first if timed else None
-        return {
-            "first_token_ms": None if seen is None else (seen - self._sent) * 1000,
-            "inference_ms": (ended - self._sent) * 1000,
-        }
-
-
-async def _whole(
-    client: httpx.AsyncClient, path: str, body: Mapping[str, Any]
-) -> AsyncGenerator[dict[str, Any], None]:
-    response = await client.post(path, json=body)
-    await _refuse(response)
-    with _shape_errors():
-        answer = response.json()
-    yield answer
-
-
-async def _streamed(
-    client: httpx.AsyncClient, path: str, body: Mapping[str, Any]
-) -> AsyncGenerator[dict[str, Any], None]:
-    async with client.stream("POST", path, json=body) as response:
-        await _refuse(response)
-        async for line in response.aiter_lines():
-            if not line.startswith("data:"):
-                continue
-            content = line.removeprefix("data:").strip()
-            if content == "[DONE]":
-                return
-            with _shape_errors():
-                event = json.loads(content)
-            if error := event.get("error"):
-                raise EngineError(f"The server failed: {_error_text(error)}")
-            yield event
-
-
-async def _refuse(response: httpx.Response) -> None:
-    """Raise what an error status means."""
-    if response.is_success:
-        return
-    await response.aread()
-    message = _message(response)
-    if response.status_code in (429, 503):
-        raise Overloaded(f"The server is busy: {message}")
-    if response.status_code in (401, 403):
-        raise EngineUnavailable(f"The server refuses the API key: {message}")
-    if response.status_code == 404:
-        raise _UnknownModel(message)
-    if response.is_client_error:
-        too_long = "maximum context length" in message or "longer than the maximum" in message
-        raise (PromptTooLong if too_long else InvalidRequest)(message)
-    raise EngineError(f"The server failed with {response.status_code}: {message}")
-
-
-def _message(response: httpx.Response) -> str:
-    """What the server says of its error, in OpenAI's shape or any other."""
-    try:
-        return _error_text(response.json().get("error") or response.json())
-    except (ValueError, AttributeError):
-        return response.text[:200] or response.reason_phrase
-
-
-def _error_text(error: object) -> str:
-    return str(error.get("message", error) if isinstance(error, dict) else error)
-
-
-class _UnknownModel(InvalidRequest):
-    """The server has no model of the name that the request carries."""
-
-
-@contextmanager
-def _transport_errors() -> Iterator[None]:
-    """Failures of the connection as ours."""
-    try:
-        yield
-    except httpx.ConnectError as error:
-        raise EngineUnavailable(f"The server can't be reached: {error}") from error
-    except httpx.HTTPError as error:
-        raise EngineError(f"The connection failed: {type(error).__name__} {error}") from error
-
-
-@contextmanager
-def _shape_errors() -> Iterator[None]:
-    """Answers that are no OpenAI-compatible server's."""
-    try:
-        yield
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise EngineError(f"The server's answer has no known shape: {error!r}") from error

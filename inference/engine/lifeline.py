@@ -10,6 +10,7 @@ The EngineCore also gets a session of its own: a Ctrl-C in the worker's terminal
 the worker alone, which can finish what it has begun.
 """
 
+import multiprocessing
 import os
 import select
 import threading
@@ -47,6 +48,13 @@ def run_engine_core(*args: Any, **kwargs: Any) -> None:
     attach(lambda: kill_process_tree(os.getpid()))
     run = getattr(EngineCoreProc, "lorelay_unguarded", EngineCoreProc.run_engine_core)
     run(*args, **kwargs)
+
+
+def end_engine_cores() -> None:
+    """Kill this process's EngineCores; what is below them ends by itself."""
+    for child in multiprocessing.active_children():
+        if child.name.startswith("EngineCore"):
+            child.kill()
 
 
 def attach(end: Callable[[], None]) -> None:

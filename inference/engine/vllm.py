@@ -5,17 +5,14 @@ vLLM is imported on ``start``, in a thread, since it takes seconds and reads its
 
 import asyncio
 import itertools
-import logging
-import os
+import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from inference.engine import lifeline
-from inference.engine.config import EngineSettings, check_options
-from inference.engine.prompt import adapter_text, check_sampling, conversation, lines
+from inference.engine.config import EngineSettings
+from inference.engine.prompt import check_sampling
 from inference.engine.protocol import (
     HIGHEST_PRIORITY,
     Completion,
@@ -25,9 +22,10 @@ from inference.engine.protocol import (
     LoadedAdapter,
 )
 from inference.engine.running import Running, check_folder, check_loadable
+from inference.engine.vllm_prompt import Prompts
+from inference.engine.vllm_start import brief, launch
 from schemas.errors import (
     AdapterUnavailable,
-    ConfigurationError,
     EngineError,
     EngineUnavailable,
     InvalidRequest,
@@ -35,12 +33,6 @@ from schemas.errors import (
     PromptTooLong,
 )
 from schemas.records import Sampling, Usage
-
-log = logging.getLogger(__name__)
-
-#: Characters of a prompt that are tokenized on the event loop: 2,000 take half a millisecond,
-#: and a hand-over to a thread costs about as much.
-_SHORT_PROMPT = 2_000
 
 
 class VllmEngine:
@@ -63,13 +55,28 @@ class VllmEngine:
         return self._limits
 
     async def start(self) -> None:
-        """Start vLLM, which takes half a minute on a CPU and minutes with a large model."""
-        self._llm = await asyncio.to_thread(_launch, self._settings)
+        """Start vLLM, which takes half a minute on a CPU and minutes with a large model.
+
+        When cancelled it ends vLLM's processes first, which takes seconds at most.
+        """
+        given_up = threading.Event()
+        launching = asyncio.create_task(asyncio.to_thread(launch, self._settings, given_up))
+        try:
+            self._llm = await asyncio.shield(launching)
+        except asyncio.CancelledError:
+            given_up.set()
+            while not launching.done():
+                lifeline.end_engine_cores()
+                await asyncio.wait([launching], timeout=0.2)
+            if launching.exception() is None:
+                await asyncio.to_thread(launching.result().shutdown)
+            raise
         config = self._llm.vllm_config
         lora = config.lora_config
         self._sampling_defaults = config.model_config.get_diff_sampling_param()
-        self._chat_params = _chat_params(self._settings)
-        self._has_chat_template = _has_chat_template(self._llm.renderer, self._chat_params)
+        self._prompts = Prompts(
+            self._llm.renderer, self._settings, config.model_config.max_model_len
+        )
         # Cached by vLLM: with it known, a request is registered without an await before.
         await self._llm.get_supported_tasks()
         self._limits = EngineLimits(
@@ -107,13 +114,14 @@ class VllmEngine:
             # Counted from here, for vLLM pushes an adapter out if there are more than it may
             # hold; and kept if this task is cancelled, for vLLM loads it all the same.
             self._lora_requests[adapter.key] = request
-            try:
-                await llm.add_lora(request)
-            except EngineDeadError as error:
-                raise EngineUnavailable("vLLM died.") from error
-            except Exception as error:  # vLLM wraps what its process raised into a bare Exception
-                del self._lora_requests[adapter.key]
-                raise AdapterUnavailable(adapter.key, _brief(error)) from error
+            with _errors():
+                try:
+                    await llm.add_lora(request)
+                except EngineDeadError:
+                    raise
+                except Exception as error:  # a bare one, whatever vLLM's process has raised
+                    del self._lora_requests[adapter.key]
+                    raise AdapterUnavailable(adapter.key, brief(error)) from error
             self._running.admit(adapter)
 
     async def unload(self, key: str) -> None:
@@ -121,7 +129,8 @@ class VllmEngine:
         llm = self._alive()
         async with self._running.changing(key):
             if await self._running.retire(key):
-                await llm.remove_lora(self._lora_requests.pop(key).lora_int_id)
+                with _errors():
+                    await llm.remove_lora(self._lora_requests.pop(key).lora_int_id)
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Completion, None]:
         """See the protocol; without ``stream`` vLLM hands over the whole answer once."""
@@ -130,7 +139,7 @@ class VllmEngine:
         with self._running.track(generation) as request, _errors():
             params = self._params(generation)
             with request.interruptible():
-                prompt = await self._render(generation)
+                prompt = await self._prompts.render(generation)
             outputs = llm.generate(
                 prompt,
                 params,
@@ -188,131 +197,6 @@ class VllmEngine:
         values = {"max_tokens": None} | self._sampling_defaults | _given(generation.sampling)
         return SamplingParams(**values, output_kind=kind, skip_clone=True)
 
-    async def _render(self, generation: Generation) -> Any:
-        """The prompt as vLLM takes it, tokenized; PromptTooLong if it leaves no room."""
-        renderer = self._llm.renderer
-        text = adapter_text(generation)
-        messages = conversation(generation)
-        if text is None and not self._has_chat_template:
-            text = lines(messages)
-        size = len(text) if text is not None else sum(len(turn.content) for turn in messages)
-        short = size <= _SHORT_PROMPT
-        if text is not None:
-            texts = [{"prompt": text}]
-            rendered = (
-                renderer.render_cmpl(texts) if short else await renderer.render_cmpl_async(texts)
-            )
-        else:
-            chats = [[{"role": turn.role, "content": turn.content} for turn in messages]]
-            _, rendered = (
-                renderer.render_chat(chats, self._chat_params)
-                if short
-                else await renderer.render_chat_async(chats, self._chat_params)
-            )
-        (prompt,) = rendered
-        length, limit = len(prompt["prompt_token_ids"]), self.limits.max_model_len
-        if length >= limit:
-            raise PromptTooLong(
-                f"The prompt has {length} tokens; prompt and answer together may have {limit}."
-            )
-        return prompt
-
-
-class _VllmMetrics:
-    """Those of the default registry's metrics that are vLLM's."""
-
-    def collect(self) -> Iterator[Any]:
-        from prometheus_client import REGISTRY
-
-        return (family for family in REGISTRY.collect() if family.name.startswith("vllm:"))
-
-
-def _launch(settings: EngineSettings) -> Any:
-    """An AsyncLLM whose processes are ready. Blocks; logs the options that have no effect."""
-    _set_environment(settings)
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.platforms import current_platform
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    known = {field.name for field in fields(AsyncEngineArgs)}
-    options, warnings = check_options(settings.options, known, _server_options(settings, known))
-    for warning in warnings:
-        log.warning(warning)
-    if current_platform.is_cpu():
-        # bfloat16 needs instructions that many a CPU lacks, and compiling takes minutes.
-        options = {"dtype": "float32", "enforce_eager": True} | options
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    try:
-        config = AsyncEngineArgs(**_engine_args(settings) | options).create_engine_config()
-    except (ValueError, TypeError, OSError, NotImplementedError) as error:
-        raise ConfigurationError(f"vLLM refuses the configuration: {_brief(error)}") from error
-    lifeline.install()
-    try:
-        return AsyncLLM.from_vllm_config(config)
-    except (RuntimeError, ValueError, TimeoutError) as error:
-        raise EngineUnavailable(f"vLLM did not start: {_brief(error)}") from error
-
-
-def _set_environment(settings: EngineSettings) -> None:
-    if not settings.model:
-        raise ConfigurationError("No base model is named: set `model`, or LORELAY_MODEL.")
-    if Path(settings.model).is_dir():
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    elif settings.model.startswith(("/", ".", "~")):
-        raise ConfigurationError(f"There is no model folder {settings.model}.")
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    # A forked EngineCore would keep our sockets open, and threads do not survive a fork.
-    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
-
-
-def _engine_args(settings: EngineSettings) -> dict[str, Any]:
-    """What settings say of vLLM's arguments; None is left to vLLM."""
-    args = {
-        "model": settings.model,
-        "served_model_name": settings.served_model_name,
-        "max_model_len": settings.max_model_len,
-        "max_num_seqs": settings.max_num_seqs,
-        "scheduling_policy": "priority",
-    }
-    if settings.enable_lora:
-        args |= {
-            "enable_lora": True,
-            "max_loras": settings.max_loras,
-            "max_cpu_loras": settings.resident_adapters,
-            "max_lora_rank": settings.max_lora_rank,
-        }
-    return {name: value for name, value in args.items() if value is not None}
-
-
-def _server_options(settings: EngineSettings, known: set[str]) -> set[str]:
-    """Options of vLLM's HTTP server, looked up only if one may be needed: a slow import."""
-    if settings.options.keys() <= known:
-        return set()
-    from vllm.entrypoints.launchers.cli_args import FrontendArgs
-
-    return {field.name for field in fields(FrontendArgs)}  # type: ignore[arg-type, unused-ignore]
-
-
-def _chat_params(settings: EngineSettings) -> Any:
-    from vllm.renderers import ChatParams
-    from vllm.renderers.chat_utils import load_chat_template
-
-    return ChatParams(
-        chat_template=load_chat_template(settings.chat_template),
-        chat_template_kwargs={"add_generation_prompt": True}
-        | settings.default_chat_template_kwargs,
-    )
-
-
-def _has_chat_template(renderer: Any, chat_params: Any) -> bool:
-    from vllm.renderers.chat_utils import ChatTemplateResolutionError
-
-    try:
-        renderer.render_chat([[{"role": "user", "content": "?"}]], chat_params)
-    except ChatTemplateResolutionError:
-        return False
-    return True
-
 
 def _given(sampling: Sampling) -> dict[str, Any]:
     values = {
@@ -355,20 +239,24 @@ def _errors() -> Iterator[None]:
         yield
     except VLLMClientError as error:
         if getattr(error, "parameter", None) == "input_tokens":
-            raise PromptTooLong(_brief(error)) from error
-        raise InvalidRequest(_brief(error)) from error
+            raise PromptTooLong(brief(error)) from error
+        raise InvalidRequest(brief(error)) from error
     except GracefulHTTPError as error:
-        raise Overloaded(_brief(error)) from error
+        raise Overloaded(brief(error)) from error
     except EngineDeadError as error:
         raise EngineUnavailable("vLLM died; its log says why.") from error
     except EngineGenerateError as error:
-        raise EngineError(f"vLLM failed: {_brief(error.__cause__ or error)}") from error
+        raise EngineError(f"vLLM failed: {brief(error.__cause__ or error)}") from error
 
 
 def _nothing() -> None:
     pass
 
 
-def _brief(error: BaseException) -> str:
-    """The first line of an exception's text, or its type."""
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+class _VllmMetrics:
+    """Those of the default registry's metrics that are vLLM's."""
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client import REGISTRY
+
+        return (family for family in REGISTRY.collect() if family.name.startswith("vllm:"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import shutil
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -179,6 +180,23 @@ async def test_a_missing_folder_is_refused_and_the_engine_lives(
         await engine.load(LoadedAdapter("gone-v1@1.0.0", str(models.root / "gone"), 8))
     assert await answer(engine)
     assert await engine.healthy()
+
+
+async def test_a_loaded_adapter_is_served_without_its_folder(
+    engine: Engine, models: Models, adapters: list[LoadedAdapter]
+) -> None:
+    vanishing = models.adapter("vanishing-v1", seed=7)
+    await engine.load(vanishing)
+    before = await answer(engine, vanishing)
+    shutil.rmtree(vanishing.path)
+    # As many others as a batch holds, so that vLLM needs its place there.
+    last = models.adapter("last-v1", seed=8)
+    await engine.load(last)
+    for adapter in (*adapters, last):
+        assert await answer(engine, adapter)
+    assert await answer(engine, vanishing) == before
+    for adapter in (vanishing, last):
+        await engine.unload(adapter.key)
 
 
 async def test_a_rank_above_the_limit_is_refused(engine: Engine, models: Models) -> None:

@@ -1,5 +1,7 @@
 """No engine process outlives a worker that was killed."""
 
+import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from inference.engine.factory import make_engine
 from tests.contract.conftest import Models, needs_vllm
 
 pytestmark = [needs_vllm, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(400)]
@@ -41,6 +44,21 @@ def test_killing_the_worker_while_vllm_starts_ends_it_too(models: Models) -> Non
     eventually_gone(children, seconds=120)
 
 
+async def test_a_start_that_is_cancelled_leaves_no_process_behind(models: Models) -> None:
+    engine = make_engine("vllm", models.settings())
+    before = descendants(os.getpid())
+    starting = asyncio.create_task(engine.start())
+    while not any(_is_spawned(child) for child in descendants(os.getpid()) - before):
+        assert not starting.done()
+        await asyncio.sleep(0.1)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    spawned = {child for child in descendants(os.getpid()) - before if _is_spawned(child)}
+    eventually_gone(spawned, seconds=60)
+    assert not await engine.healthy()
+
+
 def descendants(pid: int) -> set[int]:
     """All processes below ``pid``."""
     parents = {
@@ -59,7 +77,7 @@ def eventually_some(pid: int, seconds: float) -> set[int]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         below = descendants(pid)
-        if any("spawn_main" in _read(Path(f"/proc/{child}/cmdline")) for child in below):
+        if any(map(_is_spawned, below)):
             return below
         time.sleep(0.1)
     raise AssertionError("vLLM started no process")
@@ -71,6 +89,10 @@ def eventually_gone(pids: set[int], seconds: float) -> None:
     while alive := {pid for pid in pids if _running(pid)}:
         assert time.monotonic() < deadline, f"still running: {alive}"
         time.sleep(0.1)
+
+
+def _is_spawned(pid: int) -> bool:
+    return "spawn_main" in _read(Path(f"/proc/{pid}/cmdline"))
 
 
 def _running(pid: int) -> bool:

@@ -39,7 +39,9 @@ _SENTENCES = [
 ]
 
 
-def build_base(folder: Path, *, chat_template: bool = True, seed: int = 0) -> Path:
+def build_base(
+    folder: Path, *, chat_template: bool = True, max_positions: int = MAX_POSITIONS, seed: int = 0
+) -> Path:
     """Write a loadable base model with its tokenizer into `folder`."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -72,7 +74,7 @@ def build_base(folder: Path, *, chat_template: bool = True, seed: int = 0) -> Pa
         num_hidden_layers=LAYERS,
         num_attention_heads=HEADS,
         num_key_value_heads=KV_HEADS,
-        max_position_embeddings=MAX_POSITIONS,
+        max_position_embeddings=max_positions,
         bos_token_id=fast.bos_token_id,
         eos_token_id=fast.eos_token_id,
         initializer_range=0.4,

@@ -1,0 +1,100 @@
+"""From settings to a running AsyncLLM: environment, options, child processes."""
+
+import logging
+import os
+import threading
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from inference.engine import lifeline
+from inference.engine.config import EngineSettings, check_options, problem
+from schemas.errors import ConfigurationError, EngineUnavailable
+
+log = logging.getLogger(__name__)
+
+
+def launch(settings: EngineSettings, given_up: threading.Event) -> Any:
+    """An AsyncLLM whose processes are ready. Blocks for half a minute, or minutes.
+
+    ``given_up`` keeps it from starting processes. Raises ConfigurationError for what vLLM
+    refuses, EngineUnavailable if it does not come up.
+    """
+    config = engine_config(settings)
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    lifeline.install()
+    if given_up.is_set():
+        raise EngineUnavailable("The start was given up.")
+    try:
+        return AsyncLLM.from_vllm_config(config)
+    except (RuntimeError, ValueError, TimeoutError) as error:
+        raise EngineUnavailable(f"vLLM did not start: {brief(error)}") from error
+
+
+def engine_config(settings: EngineSettings) -> Any:
+    """vLLM's own configuration; options without effect are logged as warnings."""
+    _set_environment(settings)
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.platforms import current_platform
+
+    known = {field.name for field in fields(AsyncEngineArgs)}
+    options, warnings = check_options(settings.options, known, _server_options(settings, known))
+    for warning in warnings:
+        log.warning(warning)
+    if current_platform.is_cpu():
+        # bfloat16 needs instructions that many a CPU lacks, and compiling takes minutes.
+        options = {"dtype": "float32", "enforce_eager": True} | options
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    try:
+        return AsyncEngineArgs(**_arguments(settings) | options).create_engine_config()
+    except (ValueError, TypeError, OSError, NotImplementedError) as error:
+        reason = problem(error) if isinstance(error, ValidationError) else brief(error)
+        raise ConfigurationError(f"vLLM refuses the configuration: {reason}") from error
+
+
+def brief(error: BaseException) -> str:
+    """The first line of an exception's text, or its type."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
+def _set_environment(settings: EngineSettings) -> None:
+    if not settings.model:
+        raise ConfigurationError("No base model is named: set `model`, or LORELAY_MODEL.")
+    if Path(settings.model).is_dir():
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    elif settings.model.startswith(("/", ".", "~")):
+        raise ConfigurationError(f"There is no model folder {settings.model}.")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    # A forked EngineCore would keep our sockets open, and threads do not survive a fork.
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+
+
+def _arguments(settings: EngineSettings) -> dict[str, Any]:
+    """What settings say of vLLM's arguments; None is left to vLLM."""
+    arguments = {
+        "model": settings.model,
+        "served_model_name": settings.base_model.name,
+        "max_model_len": settings.max_model_len,
+        "max_num_seqs": settings.max_num_seqs,
+        "scheduling_policy": "priority",
+    }
+    if settings.enable_lora:
+        arguments |= {
+            "enable_lora": True,
+            "max_loras": settings.max_loras,
+            "max_cpu_loras": settings.resident_adapters,
+            "max_lora_rank": settings.max_lora_rank,
+        }
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _server_options(settings: EngineSettings, known: set[str]) -> set[str]:
+    """Options of vLLM's HTTP server, looked up only if one may be needed: a slow import."""
+    if settings.options.keys() <= known:
+        return set()
+    from vllm.entrypoints.launchers.cli_args import FrontendArgs
+
+    return {field.name for field in fields(FrontendArgs)}
