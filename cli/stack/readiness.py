@@ -61,9 +61,14 @@ def broker_probe(address: str) -> Probe:
 
 
 def metrics_probe(address_file: Path) -> Probe:
-    """Asks GET /ready of the process that leaves its host:port in ``address_file``."""
+    """Asks GET /ready of the process that leaves its host:port in ``address_file``.
+
+    One that is too busy to answer still waits for what it last said.
+    """
+    last_reason: str | None = None
 
     def probe() -> Ready | NotYet:
+        nonlocal last_reason
         try:
             address = address_file.read_text().strip()
         except FileNotFoundError:
@@ -72,10 +77,11 @@ def metrics_probe(address_file: Path) -> Probe:
         try:
             answer = httpx.get(f"{metrics}/ready", timeout=2.0, trust_env=False)
         except httpx.HTTPError:
-            return NotYet(f"no answer at {metrics}", metrics)
+            return NotYet(last_reason or f"no answer at {metrics}", metrics)
         if answer.status_code == httpx.codes.OK:
             return Ready(metrics)
-        return NotYet(answer.text.strip() or f"status {answer.status_code}", metrics)
+        last_reason = answer.text.strip() or f"status {answer.status_code}"
+        return NotYet(last_reason, metrics)
 
     return probe
 

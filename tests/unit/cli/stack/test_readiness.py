@@ -75,6 +75,18 @@ def test_a_process_is_ready_at_its_metrics_address(
     assert metrics_probe(tmp_path / "address")() == Ready(f"http://{address}")
 
 
+def test_a_process_too_busy_to_answer_waits_for_what_it_last_said(
+    tmp_path: Path, metrics_port: type[Answer]
+) -> None:
+    probe = metrics_probe(tmp_path / "address")
+    said = probe()
+    (tmp_path / "address").write_text("127.0.0.1:1\n")
+    now = probe()
+    assert isinstance(said, NotYet)
+    assert isinstance(now, NotYet)
+    assert now.reason == said.reason
+
+
 def test_an_address_where_nobody_answers_is_not_ready(tmp_path: Path) -> None:
     (tmp_path / "address").write_text("127.0.0.1:1\n")
     assert isinstance(metrics_probe(tmp_path / "address")(), NotYet)
