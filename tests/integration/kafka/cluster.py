@@ -25,7 +25,9 @@ class Cluster:
     def __init__(self, address: str) -> None:
         self.address = address
         self._admin = AdminClient({"bootstrap.servers": address})
-        self._producer = Producer({"bootstrap.servers": address, "linger.ms": 0})
+        self._producer = Producer(
+            {"bootstrap.servers": address, "linger.ms": 0, "message.max.bytes": 4 * 1024 * 1024}
+        )
         self._made: list[str] = []
 
     def create(
