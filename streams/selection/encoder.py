@@ -161,7 +161,7 @@ def _open(name: str, kind: type["SentenceTransformer"]) -> "SentenceTransformer"
     """A model from a folder or the hub; every way that can fail is the user's to mend."""
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     folder = Path(name).expanduser()
     if not folder.is_dir() and name.startswith(("/", ".", "~")):
         raise ConfigurationError(

@@ -64,7 +64,7 @@ class Confidence:
 
 @dataclass(frozen=True, slots=True)
 class Rivalry:
-    """The least lead over the runner-up, and the confidence where one could be fitted."""
+    """The least lead over the second, and the confidence where one could be fitted."""
 
     min_margin: float = 0.0
     confidence: Confidence | None = None
@@ -89,6 +89,14 @@ class _Contests:
     margin: Floats
     right: NDArray[np.bool_]
 
+    @classmethod
+    def joined(cls, parts: Sequence["_Contests"]) -> "_Contests":
+        return cls(
+            np.concatenate([part.excess for part in parts]),
+            np.concatenate([part.margin for part in parts]),
+            np.concatenate([part.right for part in parts]),
+        )
+
 
 def fit_rivalry(
     index: ExampleIndex,
@@ -97,7 +105,11 @@ def fit_rivalry(
     background: Background,
     false_reject: float,
 ) -> Rivalry:
-    """The margin that at most ``false_reject`` of rightly routed calibration texts stay below.
+    """The margin that keeps texts from a wrong adapter, and the confidence in a choice.
+
+    The margin is the greatest lead by which a wrong adapter wins a calibration text, but at most
+    what ``false_reject`` of the rightly routed ones stay below: adapters that are never mistaken
+    for each other need none.
 
     The confidence tells texts that their own adapter wins (right) from those it loses, from the
     background, and from all texts with their own adapter taken away, which are off every topic
@@ -105,32 +117,36 @@ def fit_rivalry(
     """
     if not index.adapters:
         return Rivalry()
-    contests = [_contest(index.scores(background.vectors), background.languages, table, None)]
+    on_topic: list[_Contests] = []
+    off_topic = [_contest(index.scores(background.vectors), background.languages, table, None)]
     for column, adapter in enumerate(index.adapters):
-        if len(texts[adapter].rows):
-            contests += _contests(index, column, texts[adapter], table)
-    excess = np.concatenate([c.excess for c in contests])
-    margin = np.concatenate([c.margin for c in contests])
-    right = np.concatenate([c.right for c in contests])
-    leads = margin[right]
-    least = float(np.quantile(leads, false_reject, method="lower")) if len(leads) else 0.0
-    return Rivalry(least, _fit_confidence(excess, margin, right, len(index.adapters)))
+        scores, languages = _calibration_scores(index, column, texts[adapter])
+        on_topic.append(_contest(scores, languages, table, column))
+        if len(index.adapters) > 1:
+            scores[:, column] = -1.0
+            off_topic.append(_contest(scores, languages, table, None))
+    return Rivalry(
+        _least_margin(_Contests.joined(on_topic), false_reject),
+        _fit_confidence(_Contests.joined(on_topic + off_topic), len(index.adapters)),
+    )
 
 
-def _contests(
-    index: ExampleIndex, column: int, texts: CalibrationTexts, table: ThresholdTable
-) -> list[_Contests]:
-    """An adapter's texts against all adapters and, where there are others, against those."""
+def _calibration_scores(
+    index: ExampleIndex, column: int, texts: CalibrationTexts
+) -> tuple[Vectors, list[str | None]]:
+    """Scores (n, adapters) of an adapter's calibration texts, and their languages."""
     chosen = evenly(np.arange(len(texts.rows)), _MAX_TEXTS)
-    languages = [texts.languages[i] for i in chosen]
     rows = index.bounds[column] + texts.rows[chosen]
     scores = index.scores(index.vectors[rows])
     scores[:, column] = texts.scores[chosen]
-    among_all = _contest(scores, languages, table, column)
-    if len(index.adapters) == 1:
-        return [among_all]
-    scores[:, column] = -1.0
-    return [among_all, _contest(scores, languages, table, None)]
+    return scores, [texts.languages[i] for i in chosen]
+
+
+def _least_margin(decided: _Contests, false_reject: float) -> float:
+    leads, mistaken = decided.margin[decided.right], decided.margin[~decided.right]
+    if not len(leads) or not len(mistaken):
+        return 0.0
+    return min(float(np.quantile(leads, false_reject, method="lower")), float(mistaken.max()))
 
 
 def _contest(
@@ -149,15 +165,14 @@ def lead(scores: Floats) -> tuple[Floats, Floats]:
     return two[:, 1], two[:, 1] - two[:, 0]
 
 
-def _fit_confidence(
-    excess: NDArray[np.float64], margin: Floats, right: NDArray[np.bool_], adapters: int
-) -> Confidence | None:
+def _fit_confidence(contests: _Contests, adapters: int) -> Confidence | None:
     """None where there is nothing to tell apart, or where a higher score would mean less.
 
     The margin counts only where a greater lead means more.
     """
-    known = np.isfinite(excess)
-    excess, margin, right = excess[known], margin[known], right[known]
+    known = np.isfinite(contests.excess)
+    excess, margin = contests.excess[known], contests.margin[known]
+    right = contests.right[known]
     if right.all() or not right.any():
         return None
     if adapters >= _MIN_FOR_MARGIN:

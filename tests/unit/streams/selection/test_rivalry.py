@@ -49,7 +49,7 @@ def test_without_confidence_there_is_no_probability() -> None:
 
 
 def test_near_ties_are_left_to_the_base_model() -> None:
-    selector = Selector(TopicEncoder(noise=1.5), false_reject=0.5)
+    selector = Selector(TopicEncoder(noise=3.0), false_reject=0.5)
     for topic in ("law", "medicine"):
         selector.learn(topic, examples(topic, 60))
     texts = [f"law new {number}" for number in range(300)]
@@ -60,3 +60,12 @@ def test_near_ties_are_left_to_the_base_model() -> None:
     least = max(d.margin or 0.0 for d in undecided)
     chosen = [d.margin or 0.0 for d in decided if d.adapter is not None]
     assert min(chosen) >= least
+
+
+def test_adapters_that_are_never_mistaken_need_no_margin() -> None:
+    selector = Selector(TopicEncoder(noise=0.3), false_reject=0.5)
+    for topic in ("law", "medicine", "music"):
+        selector.learn(topic, examples(topic, 60))
+    texts = [f"law new {number}" for number in range(100)]
+    decided = selector.select(selector.encoder.encode(texts), texts, ["en"] * 100)
+    assert not any("is only" in decision.reason for decision in decided)

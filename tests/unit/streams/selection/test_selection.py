@@ -71,8 +71,9 @@ def test_german_queries_find_an_adapter_with_english_examples_only(use: Sentence
         selector.learn(name, [Example(*row) for row in rows if row[1] == "en"], ["en"])
     german = [text for text, language in LIBRARY if language == "de"]
     decided = selector.select(use.encode(german), german, [None] * len(german))
-    right = [decision.adapter == "city-library-v1@1.0.0" for decision in decided]
-    assert sum(right) >= 5
+    nearest = [decision.candidates[0].adapter for decision in decided]
+    assert nearest.count("city-library-v1@1.0.0") >= 5
+    assert sum(decision.adapter is not None for decision in decided) >= 3
 
 
 def test_the_background_says_what_translation_leaves_of_a_likeness(use: SentenceEncoder) -> None:

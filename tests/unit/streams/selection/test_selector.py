@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from random import Random
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def decide(selector: Selector, texts: Sequence[str], language: str | None = "en"
 
 
 def test_a_query_goes_to_the_adapter_it_resembles() -> None:
-    (decision,) = decide(learnt(*TOPICS), ["law something new"])
+    (decision,) = decide(learnt(*TOPICS), ["law 31"])
     assert decision.adapter == "law-v1@1.0.0"
     assert decision.score is not None
     assert decision.threshold is not None
@@ -206,24 +207,24 @@ queries = st.lists(
 )
 
 
-@settings(max_examples=25)
+@settings(deadline=None, max_examples=25)
 @given(topics, st.randoms(use_true_random=False), queries)
 def test_what_was_learnt_in_which_order_makes_no_difference(
-    names: list[str], random: st.DataObject, texts: list[str]
+    names: list[str], random: Random, texts: list[str]
 ) -> None:
     shuffled = list(names)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     one, other = Selector(ENCODER), Selector(ENCODER)
     for name in names:
         one.learn(name, examples(name, 8))
     for name in shuffled:
         own = examples(name, 8)
-        random.shuffle(own)  # type: ignore[attr-defined]
+        random.shuffle(own)
         other.learn(name, own)
     assert decide(one, texts) == decide(other, texts)
 
 
-@settings(max_examples=25)
+@settings(deadline=None, max_examples=25)
 @given(topics, queries)
 def test_forgetting_undoes_learning(names: list[str], texts: list[str]) -> None:
     selector = learnt(*names, count=8)
@@ -236,6 +237,7 @@ def test_forgetting_undoes_learning(names: list[str], texts: list[str]) -> None:
 SELECTOR = learnt(*TOPICS)
 
 
+@settings(deadline=None)
 @given(queries)
 def test_a_query_is_decided_alike_in_any_batch(texts: list[str]) -> None:
     together = decide(SELECTOR, texts)
@@ -246,6 +248,7 @@ def test_a_query_is_decided_alike_in_any_batch(texts: list[str]) -> None:
         assert alone.margin == pytest.approx(decision.margin, abs=1e-5)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=8))
 def test_any_text_gets_a_decision_with_scores_that_are_cosines(texts: list[str]) -> None:
     for decision in decide(SELECTOR, texts, None):

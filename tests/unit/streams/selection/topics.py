@@ -24,7 +24,8 @@ class TopicEncoder:
         """Unit vectors (n, 32)."""
         vectors = np.array([self._vector(text) for text in texts], np.float32)
         vectors = vectors.reshape(len(texts), DIMENSIONS)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return unit
 
     def _vector(self, text: str) -> NDArray[np.float64]:
         return _direction(text.split(" ", maxsplit=1)[0]) + self._noise * _direction(text)
