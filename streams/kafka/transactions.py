@@ -15,6 +15,7 @@ import aiokafka.producer.sender
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
+    IllegalOperation,
     InvalidProducerEpoch,
     KafkaError,
     ProducerFenced,
@@ -120,8 +121,8 @@ class PartitionTransactions:
             await self._producer.commit_transaction()
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise Fenced(f"{self._partition}: another owner took over") from error
-        except (KafkaError, AssertionError) as error:
-            # AssertionError: aiokafka's state machine, after an error elsewhere in it.
+        except (KafkaError, IllegalOperation, AssertionError) as error:
+            # The latter two: aiokafka's state machine, after an error elsewhere in it.
             raise OutcomeUnknown(f"{self._partition}: {error!r}") from error
 
     async def close(self) -> None:
