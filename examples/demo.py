@@ -18,10 +18,11 @@ import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from textwrap import shorten
 from time import monotonic
 from typing import Any
 
@@ -34,7 +35,7 @@ from rich.text import Text
 
 from cli.query_client import Answer, QueryClient
 from schemas.errors import ConfigurationError, LorelayError
-from schemas.records import Query
+from schemas.records import Query, Sampling
 from streams.kafka.settings import KafkaSettings
 
 ROOT = Path(__file__).parents[1]
@@ -45,8 +46,10 @@ LANGUAGES = ("de", "en")
 
 ANSWER_SECONDS = 60.0
 SELECTABLE_SECONDS = 60.0
+SAMPLING = Sampling(max_tokens=100, temperature=0.0)
 PLAIN_WIDTH = 180
 MOST_SURPRISES = 12
+LONGEST_QUOTE = 160
 
 Row = dict[str, Any]
 
@@ -87,7 +90,8 @@ class Outcome:
         if self.reply is None:
             return "no response in time"
         response = self.reply.response
-        return response.error.message if response.error else (response.text or "").strip()
+        said = response.error.message if response.error else response.text or ""
+        return " ".join(said.split())
 
     @property
     def is_answered(self) -> bool:
@@ -143,7 +147,7 @@ def demonstrate(console: Console, options: argparse.Namespace) -> list[Outcome]:
     console.rule("Registering the adapters", align="left")
     run_lorelay("adapters", "register", *map(str, folders))
     settings = KafkaSettings()
-    questions = choose(random.Random(options.seed), options)
+    questions = choose(random.Random(options.seed), options, learnt_by(folders))
     console.rule(f"{len(questions)} queries through Kafka at {settings.kafka}", align="left")
     outcomes = asyncio.run(converse(console, settings, questions, options.interval))
     console.rule("What was checked", align="left")
@@ -176,7 +180,7 @@ def adapter_folders() -> list[Path]:
     """Raises: ConfigurationError where an adapter has not been trained."""
     folders = [ADAPTERS / f"{family}-v1" for family in FAMILIES]
     for folder in folders:
-        if not (folder / "adapter_config.json").is_file():
+        if not (folder / "examples.jsonl").is_file():
             raise ConfigurationError(f"The demo's adapter {folder} is missing: run `make models`.")
     return folders
 
@@ -199,18 +203,39 @@ def trained(family: str, language: str) -> list[Question]:
     ]
 
 
-def choose(chance: random.Random, options: argparse.Namespace) -> list[Question]:
-    """A sample of each kind, domain and language, in mixed order; the same for the same seed."""
+def reworded(family: str, language: str, learnt: Collection[str]) -> list[Question]:
+    """Trained questions in other words; those that selection learns from would show nothing."""
+    return [
+        Question(Kind.REWORDED, row["text"], language, row["adapter"])
+        for row in rows_of("reworded")
+        if (row["adapter"], row["language"]) == (f"{family}-v1", language)
+        and row["text"] not in learnt
+    ]
+
+
+def learnt_by(folders: Iterable[Path]) -> frozenset[str]:
+    """The texts that selection learns from, as they lie beside the adapters."""
+    lines = (
+        line
+        for folder in folders
+        for line in (folder / "examples.jsonl").read_text(encoding="utf-8").splitlines()
+    )
+    return frozenset(json.loads(line)["text"] for line in lines)
+
+
+def choose(
+    chance: random.Random, options: argparse.Namespace, learnt: Collection[str] = ()
+) -> list[Question]:
+    """A sample of each kind, domain and language, in mixed order; the same for the same seed.
+
+    ``learnt`` are texts that selection knows, so that rewordings among them are not asked.
+    """
     chosen: list[Question] = []
     for language in LANGUAGES:
         for family in FAMILIES:
-            reworded = [
-                Question(Kind.REWORDED, row["text"], language, row["adapter"])
-                for row in rows_of("reworded")
-                if (row["adapter"], row["language"]) == (f"{family}-v1", language)
-            ]
+            others = reworded(family, language, learnt)
             chosen += sample(chance, trained(family, language), options.trained)
-            chosen += sample(chance, reworded, options.reworded)
+            chosen += sample(chance, others, options.reworded)
         strangers = [
             Question(Kind.NONE, row["text"], language)
             for row in rows_of("none")
@@ -264,7 +289,10 @@ async def converse(
 async def reply_to(client: QueryClient, question: Question) -> Answer | None:
     """The answer to one question; None where there is none in time."""
     query = Query(
-        id=str(uuid_utils.uuid7()), prompt=question.text, timeout_ms=ANSWER_SECONDS * 1000
+        id=str(uuid_utils.uuid7()),
+        prompt=question.text,
+        sampling=SAMPLING,
+        timeout_ms=ANSWER_SECONDS * 1000,
     )
     answer = await client.send(query)
     try:
@@ -394,7 +422,8 @@ def show_surprise(console: Console, outcome: Outcome) -> None:
     wanted = question.adapter or "the base model"
     line = Text.assemble(("✗ ", "bold red"), question.text, (f" ({question.kind.value}) ", "dim"))
     if outcome.has_right_adapter:
-        line.append(f'got "{outcome.text}", expected was "{question.answer}"')
+        got = shorten(outcome.text, LONGEST_QUOTE)
+        line.append(f'got "{got}", expected was "{question.answer}"')
     elif outcome.is_answered:
         line.append(f"went to {outcome.adapter or 'the base model'}, not to {wanted}")
     else:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import uuid_utils
 
 from cli.query_client import QueryClient
-from examples.demo import LANGUAGES, Question, trained
+from examples.demo import LANGUAGES, SAMPLING, Question, trained
 from schemas.records import Query, Response
 from streams.kafka.settings import KafkaSettings
 
@@ -50,4 +50,6 @@ async def answers_to(
     settings: KafkaSettings, questions: Sequence[Question], adapter: str | None = None
 ) -> list[Response]:
     """The responses to questions; ``adapter`` names who shall answer, None lets selection."""
-    return await ask_all(settings, [Query(prompt=q.text, adapter=adapter) for q in questions])
+    return await ask_all(
+        settings, [Query(prompt=q.text, adapter=adapter, sampling=SAMPLING) for q in questions]
+    )

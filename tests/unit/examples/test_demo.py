@@ -15,6 +15,7 @@ from examples.demo import (
     Question,
     choose,
     percentile,
+    reworded,
     show_summary,
     weighs,
 )
@@ -81,6 +82,15 @@ def test_the_same_seed_chooses_the_same_questions() -> None:
 
     assert first == again
     assert first != other
+
+
+def test_rewordings_that_selection_has_learnt_are_not_asked() -> None:
+    known = {question.text for question in reworded("legal-qa", "de", ())[1:]}
+
+    questions = choose(random.Random(1), options(), known)
+
+    assert known.isdisjoint(q.text for q in questions)
+    assert sum(q.kind is Kind.REWORDED for q in questions) == 11
 
 
 def test_asking_for_more_than_there_is_asks_everything_once() -> None:
