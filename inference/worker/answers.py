@@ -33,13 +33,15 @@ def check_deadline(request: InferenceRequest, now: datetime) -> None:
 def timing(request: InferenceRequest, completion: Completion | None, now: datetime) -> Timing:
     """Where the time went, all in ms: up to the router, in it, in the engine, and in all."""
     created_at = request.query.created_at
+    # A client's clock may be ahead of ours.
+    total_ms = max(0.0, (now - created_at).total_seconds() * 1000) if created_at else None
     return Timing(
         queue_ms=queue_ms(request),
         routing_ms=request.routing.routing_ms,
         engine_queue_ms=completion.engine_queue_ms if completion else None,
         first_token_ms=completion.first_token_ms if completion else None,
         inference_ms=completion.inference_ms if completion else None,
-        total_ms=(now - created_at).total_seconds() * 1000 if created_at else None,
+        total_ms=total_ms,
     )
 
 
