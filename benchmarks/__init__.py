@@ -1,0 +1,1 @@
+"""Every figure that the README states, reproducible by `make bench`."""
