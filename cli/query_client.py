@@ -11,7 +11,6 @@ from typing import Self, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from schemas.codec import Codec
 from schemas.errors import ConfigurationError, LorelayError, RecordTooLarge, UnknownSchema
 from schemas.json_form import to_json
 from schemas.records import Chunk, Query, Record, Response
@@ -20,6 +19,7 @@ from schemas.validation import validate_query
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.table import TableReader
 from streams.kafka.transactions import partition_for
+from streams.kafka.writer_schemas import open_codec
 
 _FETCH_WAIT_MS = 100
 
@@ -61,12 +61,12 @@ class QueryClient:
         self._query_id = query_id
         self._topics = settings.topics
         self._read_topics = [self._topics.responses, *([self._topics.chunks] if chunks else [])]
-        self._codec = Codec()
         self._pending: dict[str, _Pending] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Connects. Raises: ConfigurationError where the cluster or its topics are not there."""
+        self._codec = await open_codec(self._settings)
         # Made here: aiokafka's clients belong to the loop that runs when they are made.
         self._consumer = AIOKafkaConsumer(
             isolation_level="read_committed",

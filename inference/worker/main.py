@@ -18,12 +18,11 @@ from inference.worker.chunks import ChunkSender
 from inference.worker.heartbeat import Heartbeat
 from inference.worker.serving import Serving
 from inference.worker.settings import WorkerSettings
-from schemas.codec import Codec
 from schemas.records import WorkerState
 from streams.kafka.admin import await_cluster
 from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
 from streams.kafka.owner import Outcome
-from streams.kafka.writer_schemas import WriterSchemas
+from streams.kafka.writer_schemas import WriterSchemas, open_codec
 from streams.registry.artifact import BaseModules, base_modules
 from streams.registry.follow import RegistryFollower
 from streams.telemetry.metrics import WorkerMetrics
@@ -112,7 +111,7 @@ class WorkerProcess:
         self._wait_for(f"starting the engine {settings.engine}")
         await self._engine.start()
         self._wait_for("reading the registry")
-        codec = Codec()
+        codec = await open_codec(settings)
         schemas = WriterSchemas(settings, codec)
         follower = RegistryFollower(settings, codec)
         chunks = ChunkSender(settings, codec)

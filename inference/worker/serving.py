@@ -21,7 +21,6 @@ from schemas.errors import (
     EngineUnavailable,
     RecordTooLarge,
     RequestError,
-    UnknownSchema,
     as_request_error,
 )
 from schemas.records import BASE, InferenceRequest, Origin, Query, Routing
@@ -109,7 +108,7 @@ class Serving:
 
     async def _outputs(self, record: Record) -> Sequence[Output]:
         try:
-            request = await self._decode(record.value or b"")
+            request = await self._schemas.decode(InferenceRequest, record.value or b"")
         except DecodeError as error:
             self._metrics.count_decode_error(record.topic)
             return self._refusal(record, _unreadable(record), error)
@@ -122,13 +121,6 @@ class Serving:
         except Exception as error:
             log.exception("serving %s failed", request.origin)
             return self._after_error(record, request, as_request_error(error))
-
-    async def _decode(self, value: bytes) -> InferenceRequest:
-        try:
-            return self._codec.decode(InferenceRequest, value)
-        except UnknownSchema:
-            await self._schemas.catch_up()
-            return self._codec.decode(InferenceRequest, value)
 
     async def _answer(self, record: Record, request: InferenceRequest) -> Sequence[Output]:
         check_deadline(request, self._now())

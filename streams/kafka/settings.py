@@ -34,6 +34,10 @@ class KafkaSettings(BaseSettings):
         description="Bootstrap servers, host:port[,host:port]; default: the local stack's broker.",
     )
     topic_prefix: str = Field(default="lorelay.", description="What every topic name starts with.")
+    schema_registry: str | None = Field(
+        default=None,
+        description="URL of a Confluent schema registry; without one, schemas go over a topic.",
+    )
     request_timeout_ms: int = Field(default=15_000, description="Time-out of one broker request.")
     max_record_bytes: int = Field(
         default=MAX_RECORD_BYTES, description="Largest record that we produce, in bytes."

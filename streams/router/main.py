@@ -10,10 +10,9 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from schemas.codec import Codec
 from streams.kafka.admin import await_cluster
 from streams.kafka.owner import Outcome
-from streams.kafka.writer_schemas import WriterSchemas
+from streams.kafka.writer_schemas import WriterSchemas, open_codec
 from streams.registry.follow import RegistryFollower
 from streams.router.affinity import PartitionChoice
 from streams.router.agent import add_routing_agent
@@ -111,7 +110,7 @@ class RouterProcess:
             self._executor, lambda: load_encoder(settings.encoder, threads=settings.encoder_threads)
         )
         self._wait_for("reading the registry")
-        codec = Codec()
+        codec = await open_codec(settings)
         schemas = WriterSchemas(settings, codec)
         await schemas.start()
         follower = RegistryFollower(settings, codec)

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from schemas.codec import Codec
-from schemas.errors import DecodeError, RequestError, UnknownSchema, as_request_error
+from schemas.errors import DecodeError, RequestError, as_request_error
 from schemas.records import BASE, Origin, Query, Routing
 from schemas.topics import Topics
 from schemas.validation import validate_query
@@ -96,7 +96,7 @@ class Router:
         origin = Origin(message.topic, message.partition, message.offset)
         item = _Item(arrival, origin, Query())
         try:
-            item.query = await self._decode(message.value or b"")
+            item.query = await self._schemas.decode(Query, message.value or b"")
             validate_query(item.query, self._topics)
             sent_at = from_timestamp(int(message.timestamp * 1000))
             item.query = completed(item.query, origin, sent_at)
@@ -114,14 +114,6 @@ class Router:
         if not isinstance(error, RequestError):
             log.error("routing %s failed", item.origin, exc_info=error)
         return as_request_error(error)
-
-    async def _decode(self, value: bytes) -> Query:
-        try:
-            return self._codec.decode(Query, value)
-        except UnknownSchema:
-            # Its writer published the schema before it wrote: we may only not have read it yet.
-            await self._schemas.catch_up()
-            return self._codec.decode(Query, value)
 
     def _route_explicitly(self, item: _Item) -> None:
         try:
