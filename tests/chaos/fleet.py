@@ -6,19 +6,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-from prometheus_client.parser import text_string_to_metric_families
-
-from cli.stack import procfs
 from cli.stack.readiness import Ready, metrics_probe
-from streams.telemetry import names
 
 ROOT = Path(__file__).parents[2]
-_IN_FLIGHT = {names.WORKER_IN_FLIGHT.name, names.ROUTER_IN_FLIGHT.name}
+_MARK = "CHAOS_FLEET"
 _READY_SECONDS = 180.0
 _END_SECONDS = 60.0
 
@@ -46,9 +43,10 @@ class Fleet:
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         self._folder = folder
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("LORELAY_")}
-        self._environment = inherited | variables
+        # Whatever a member starts inherits the mark, so it is found even without its parent.
+        self._mark = uuid.uuid4().hex
+        self.environment = inherited | variables | {_MARK: self._mark}
         self._members: dict[str, Member] = {}
-        self._sessions: list[int] = []
 
     def of_role(self, role: str) -> list[Member]:
         return [member for member in self._members.values() if member.role == role]
@@ -59,7 +57,7 @@ class Fleet:
         assert not member.is_alive
         address = self._address(member)
         address.unlink(missing_ok=True)
-        environment = self._environment | member.variables
+        environment = self.environment | member.variables
         environment["LORELAY_ADDRESS_FILE"] = str(address)
         with self.log(name).open("ab") as log:
             member.process = subprocess.Popen(
@@ -72,7 +70,6 @@ class Fleet:
                 start_new_session=True,
             )
         member.started += 1
-        self._sessions.append(member.process.pid)
         return member
 
     def send(self, member: Member, number: signal.Signals) -> None:
@@ -93,20 +90,6 @@ class Fleet:
         probe = metrics_probe(self._address(member))
         return member.is_alive and not member.is_stopped and isinstance(probe(), Ready)
 
-    def in_flight(self, member: Member) -> float:
-        """Records that the member is working on, by its own metrics."""
-        try:
-            address = self._address(member).read_text().strip()
-            text = httpx.get(f"http://{address}/metrics", timeout=2.0, trust_env=False).text
-        except (OSError, httpx.HTTPError):
-            return 0.0
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(text)
-            if family.name in _IN_FLIGHT
-            for sample in family.samples
-        )
-
     async def until_ready(self, member: Member) -> None:
         """Returns when it is; an end before that is an error."""
         async with asyncio.timeout(_READY_SECONDS):
@@ -126,8 +109,7 @@ class Fleet:
     def left_behind(self) -> list[int]:
         """Pids of what ended members have started and not taken with them."""
         alive = {m.process.pid for m in self._members.values() if m.process and m.is_alive}
-        ended = [session for session in self._sessions if session not in alive]
-        return [found.pid for session in ended for found in procfs.session_members(session)]
+        return [pid for pid in _marked(self._mark) if not alive & set(_ancestry(pid))]
 
     def close(self) -> None:
         """Ends every process, and all that they have started."""
@@ -135,8 +117,30 @@ class Fleet:
             if member.process is not None and member.is_alive:
                 member.process.kill()
                 member.process.wait(_END_SECONDS)
-        for pid in self.left_behind():
-            os.kill(pid, signal.SIGKILL)
+        for pid in _marked(self._mark):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _marked(mark: str) -> list[int]:
+    found = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            if process.name.isdecimal() and f"{_MARK}={mark}".encode() in (
+                (process / "environ").read_bytes().split(b"\0")
+            ):
+                found.append(int(process.name))
+    return found
+
+
+def _ancestry(pid: int) -> Iterator[int]:
+    """The process itself, its parent, and so on."""
+    while pid > 0:
+        yield pid
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return
 
 
 def _dying_with_us() -> list[str]:

@@ -3,9 +3,12 @@
 import asyncio
 import os
 import random
+import subprocess
+import sys
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -17,7 +20,7 @@ from schemas.topics import Topics
 from streams.kafka.admin import create_topics
 from streams.kafka.settings import KafkaSettings
 from tests.chaos import wire
-from tests.chaos.fleet import Fleet
+from tests.chaos.fleet import ROOT, Fleet
 from tests.chaos.storm import Act, Storm, schedule
 from tests.chaos.traffic import Mix, Sent, Traffic
 from tests.integration.kafka.cluster import Cluster
@@ -27,6 +30,7 @@ SEED = int(os.environ.get("CHAOS_SEED", "3"))
 SESSION_TIMEOUT = 6.0
 ROUTER_GROUP, WORKER_GROUP = "router", "worker"
 
+_BURST_SECONDS = 30.0
 _SETTLE_SECONDS = 180.0
 
 
@@ -117,12 +121,17 @@ class Run:
             )
         )
 
+    def register(self, folders: Sequence[Path]) -> None:
+        """Registers adapters as an operator does; a running worker says which it can serve."""
+        command = [sys.executable, "-m", "cli.main", "adapters", "register", *map(str, folders)]
+        subprocess.run(command, env=self._fleet.environment, cwd=ROOT, check=True)
+
     async def through(self, plan: Plan) -> Outcome:
         """Sends the plan's queries while its storms go on, and counts when all is quiet."""
         began = monotonic()
-        storms = {role: self._storm(role, plan) for role in ("router", "worker")}
         mix = Mix(random.Random(SEED), self._topics, plan.adapters)
         traffic = Traffic(self._settings.kafka, self._topics, mix, random.Random(SEED))
+        storms = {role: self._storm(role, plan, traffic) for role in ("router", "worker")}
         sending = asyncio.create_task(
             asyncio.to_thread(traffic.run, plan.queries, plan.seconds, plan.burst)
         )
@@ -130,18 +139,28 @@ class Run:
             async with asyncio.TaskGroup() as tasks:
                 for role, counts in (("router", plan.router), ("worker", plan.worker)):
                     rng = random.Random(f"{SEED} {role}")
-                    tasks.create_task(storms[role].run(schedule(rng, dict(counts))))
+                    tasks.create_task(storms[role].run(schedule(rng, counts)))
         finally:
             traffic.hurry()
             await sending
         await self._settle(traffic.sent)
         return self._outcome(traffic.sent, storms, monotonic() - began)
 
-    def _storm(self, role: str, plan: Plan) -> Storm:
+    def _storm(self, role: str, plan: Plan, traffic: Traffic) -> Storm:
+        async def next_burst() -> None:
+            seen = traffic.bursts
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_BURST_SECONDS):
+                    while True:
+                        if traffic.bursts != seen:
+                            return
+                        await asyncio.sleep(0.005)
+
         return Storm(
             self._fleet,
             role,
             random.Random(f"{SEED} {role} storm"),
+            busy_moment=next_burst,
             pause=plan.pause,
             stop_seconds=SESSION_TIMEOUT + 3,
         )

@@ -4,12 +4,13 @@ import asyncio
 import random
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 
 from tests.chaos.fleet import Fleet, Member
 
-_BUSY_SECONDS = 10.0
+#: How long after a burst of queries its routers and workers are at it.
+_BUSY_SECONDS = 0.3
 
 
 class Act(StrEnum):
@@ -22,14 +23,17 @@ class Act(StrEnum):
     LEAVE = "leave"
 
 
-def schedule(rng: random.Random, counts: dict[Act, int]) -> list[Act]:
-    """The acts in random order; a second member joins first and leaves last.
+def schedule(rng: random.Random, counts: Mapping[Act, int]) -> list[Act]:
+    """The acts in random order, as many of each as counted.
 
-    In between it leaves and joins as often as counted, one after the other.
+    A second member that joins does so first and leaves last; in between it leaves and joins
+    again until it has joined as often as counted.
     """
     acts = [act for act in (Act.KILL, Act.TERM, Act.STOP) for _ in range(counts.get(act, 0))]
     rng.shuffle(acts)
-    for _ in range(counts.get(Act.LEAVE, 0)):
+    if not (joins := counts.get(Act.JOIN, 0)):
+        return acts
+    for _ in range(joins - 1):
         place = rng.randint(0, len(acts))
         acts[place:place] = [Act.LEAVE, Act.JOIN]
     return [Act.JOIN, *acts, Act.LEAVE]
@@ -44,12 +48,14 @@ class Storm:
         role: str,
         rng: random.Random,
         *,
+        busy_moment: Callable[[], Awaitable[None]],
         pause: tuple[float, float],
         stop_seconds: float,
     ) -> None:
         self._fleet = fleet
         self._role = role
         self._rng = rng
+        self._busy_moment = busy_moment
         self._pause = pause
         self._stop_seconds = stop_seconds
         self._second = f"{role}-2"
@@ -65,6 +71,9 @@ class Storm:
                     member = self._fleet.start(self._second, self._role)
                     await self._fleet.until_ready(member)
                 case Act.LEAVE:
+                    # A member that is still starting knows no clean way to end.
+                    await self._fleet.until_ready(self._member(self._second))
+                    await self._busy_moment()
                     await self._end(self._member(self._second), self._rng.choice([True, False]))
                 case Act.KILL | Act.TERM:
                     victim = await self._victim()
@@ -86,17 +95,17 @@ class Storm:
             self.unclean_exits.append(status)
 
     async def _victim(self) -> Member:
-        """A ready member, in the middle of its work if any is so soon."""
-        loop = asyncio.get_running_loop()
-        patience = loop.time() + _BUSY_SECONDS
+        """A ready member, a moment after queries have come in."""
         while True:
             members = [m for m in self._fleet.of_role(self._role) if m.is_alive]
             assert members, f"no {self._role} is running"
             ready = [m for m in members if await asyncio.to_thread(self._fleet.is_ready, m)]
-            busy = [m for m in ready if await asyncio.to_thread(self._fleet.in_flight, m)]
-            if busy or (ready and loop.time() > patience):
-                return self._rng.choice(busy or ready)
-            await asyncio.sleep(0.02)
+            if ready:
+                break
+            await asyncio.sleep(0.1)
+        await self._busy_moment()
+        await asyncio.sleep(self._rng.uniform(0, _BUSY_SECONDS))
+        return self._rng.choice(ready)
 
     async def _all_ready(self) -> None:
         for member in self._fleet.of_role(self._role):

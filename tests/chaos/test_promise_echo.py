@@ -12,10 +12,10 @@ from tests.conftest import Scale
 
 pytestmark = pytest.mark.timeout(900)
 
-#: A few in flight at a time and 20 ms each: a kill nearly always hits some.
+#: Little more than the queries need, so that workers are nearly always at it when killed.
 ENGINE = {
     "LORELAY_ENGINE": "echo",
-    "LORELAY_SERVICE_MS": "20",
+    "LORELAY_SERVICE_MS": "100",
     "LORELAY_MAX_NUM_SEQS": "8",
 }
 
@@ -26,15 +26,15 @@ def plan(scale: Scale, is_soak: bool) -> Plan:
             scale.echo_queries,
             seconds=scale.echo_queries / 60,
             burst=60,
-            router={Act.KILL: 12, Act.TERM: 4, Act.STOP: 5, Act.LEAVE: 5},
-            worker={Act.KILL: 25, Act.TERM: 8, Act.STOP: 10, Act.LEAVE: 10},
+            router={Act.JOIN: 5, Act.KILL: 12, Act.TERM: 4, Act.STOP: 5},
+            worker={Act.JOIN: 10, Act.KILL: 25, Act.TERM: 8, Act.STOP: 10},
         )
     return Plan(
         scale.echo_queries,
         seconds=60,
         burst=40,
-        router={Act.KILL: 3, Act.TERM: 1},
-        worker={Act.KILL: 4, Act.TERM: 1, Act.STOP: 1, Act.LEAVE: 1},
+        router={Act.JOIN: 1, Act.KILL: 3, Act.TERM: 1},
+        worker={Act.JOIN: 2, Act.KILL: 4, Act.TERM: 1, Act.STOP: 1},
     )
 
 

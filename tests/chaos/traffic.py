@@ -77,6 +77,8 @@ class Traffic:
 
     def __init__(self, address: str, topics: Topics, mix: Mix, rng: random.Random) -> None:
         self.sent = Sent()
+        #: How many bursts have been sent.
+        self.bursts = 0
         self._topic = topics.queries
         self._mix = mix
         self._rng = rng
@@ -114,6 +116,7 @@ class Traffic:
                 self._send(size)
             else:
                 self._send_in_transaction(size)
+            self.bursts += 1
             self._is_hurried.wait(self._rng.uniform(0, pause))
 
     def _send(self, size: int) -> None:
