@@ -27,6 +27,13 @@ def base_identity(base: str) -> BaseModel | None:
         ) from None
 
 
+def silence_bars() -> None:
+    """Keep transformers from drawing bars of its own through the one for training."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
 def load_base(base: str) -> tuple["PreTrainedTokenizerBase", "PreTrainedModel"]:
     """(tokenizer, causal language model), on the GPU in the model's own precision if there is one,
     else on the CPU in float32.
@@ -35,10 +42,8 @@ def load_base(base: str) -> tuple["PreTrainedTokenizerBase", "PreTrainedModel"]:
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
-    # Its bar for reading the weights would tear up the one for training.
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    silence_bars()
     gpu = torch.cuda.is_available()
     try:
         tokenizer = AutoTokenizer.from_pretrained(base)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.training.base import IDENTITY
+from inference.training.base import IDENTITY, silence_bars
 from inference.training.batches import Sample, endless
 from inference.training.dataset import TrainingRow
 from inference.training.folder import complete_folder
@@ -93,6 +93,7 @@ def train_base(
 
     from inference.training.fit import fit
 
+    silence_bars()
     torch.manual_seed(recipe.seed)
     tokenizer = build_tokenizer(corpus.texts(), recipe.vocabulary)
     model = build_model(tokenizer, recipe)
