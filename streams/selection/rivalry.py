@@ -10,8 +10,9 @@ from streams.selection.background import Background
 from streams.selection.calibration import CalibrationTexts, Floats, Thresholds, evenly
 from streams.selection.index import ExampleIndex, Vectors
 
-# Calibration texts of each adapter that are compared with all other adapters.
+# Calibration texts that are compared with all adapters: of each, and of all together.
 _MAX_TEXTS = 200
+_MAX_TEXTS_IN_ALL = 1_000
 # With fewer adapters nothing shows what a lead is worth off topic: taking a text's own adapter
 # away leaves one.
 _MIN_FOR_MARGIN = 3
@@ -135,7 +136,8 @@ def _calibration_scores(
     index: ExampleIndex, column: int, texts: CalibrationTexts
 ) -> tuple[Vectors, list[str | None]]:
     """Scores (n, adapters) of an adapter's calibration texts, and their languages."""
-    chosen = evenly(np.arange(len(texts.rows)), _MAX_TEXTS)
+    most = max(1, min(_MAX_TEXTS, _MAX_TEXTS_IN_ALL // len(index.adapters)))
+    chosen = evenly(np.arange(len(texts.rows)), most)
     rows = index.bounds[column] + texts.rows[chosen]
     scores = index.scores(index.vectors[rows])
     scores[:, column] = texts.scores[chosen]
