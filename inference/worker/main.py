@@ -3,13 +3,10 @@
 import asyncio
 import contextlib
 import logging
-import os
 import platform
-import signal
 from datetime import UTC, datetime
 
 from aiokafka import TopicPartition
-from prometheus_client import CollectorRegistry
 
 from inference.adapters.store import AdapterStore
 from inference.engine.config import EngineSettings, load_settings
@@ -23,10 +20,10 @@ from streams.kafka.admin import await_cluster
 from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
 from streams.kafka.owner import Outcome
 from streams.kafka.writer_schemas import WriterSchemas, open_codec
+from streams.process import Process
 from streams.registry.artifact import BaseModules, base_modules
 from streams.registry.follow import RegistryFollower
 from streams.telemetry.metrics import WorkerMetrics
-from streams.telemetry.server import MetricsServer
 
 log = logging.getLogger(__name__)
 
@@ -36,81 +33,41 @@ _GAUGE_SECONDS = 1.0
 def run() -> int:
     """Runs a worker until it is told to stop; the exit status."""
     settings = WorkerSettings()
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # aiokafka builds a debug line per record unless its level forbids it.
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
-    return asyncio.run(WorkerProcess(settings, load_settings(settings.vllm_config)).run())
+    return WorkerProcess(settings, load_settings(settings.vllm_config)).run()
 
 
-class WorkerProcess:
+class WorkerProcess(Process):
     """One worker: its parts, and the order in which they start and stop."""
 
     def __init__(self, settings: WorkerSettings, engine: EngineSettings) -> None:
+        super().__init__("worker", settings)
         self._settings = settings
         self._engine = make_engine(settings.engine, engine)
         self._engine_settings = engine
-        self._waiting_for: str | None = "starting"
-        self._is_stopping = asyncio.Event()
-        self._exit_status = 0
-        self._prometheus = CollectorRegistry()
-        self._metrics = WorkerMetrics(self._prometheus)
-        self._name = settings.instance or f"worker-{platform.node()}-{os.getpid()}"
+        self._metrics = WorkerMetrics(self.prometheus)
         self._started_at = datetime.now(UTC)
 
-    async def run(self) -> int:
-        """Serves until SIGTERM or SIGINT; 1 where the engine died, 0 otherwise."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop, number)
-        server = MetricsServer(
-            self._prometheus,
-            lambda: self._waiting_for,
-            self._engine.metrics_text,
-            host=self._settings.metrics_host,
-            port=self._settings.metrics_port,
-        )
-        await server.start()
-        serving = asyncio.create_task(self._serve())
-        stopping = asyncio.create_task(self._is_stopping.wait())
-        try:
-            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not serving.done() and self._waiting_for is not None:
-                # A start that is still waiting has nothing to finish.
-                serving.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await serving
-            return self._exit_status
-        finally:
-            stopping.cancel()
-            await self._engine.stop()
-            await server.stop()
+    def engine_metrics(self) -> bytes:
+        """The engine's own exposition."""
+        return self._engine.metrics_text()
 
-    def _stop(self, number: int) -> None:
-        if self._is_stopping.is_set():
-            log.warning("second signal: leaving at once")
-            os._exit(128 + number)
-        log.info("stopping")
-        self._is_stopping.set()
+    async def serve(self) -> None:
+        """Answers requests until told to stop, or until the engine dies."""
+        try:
+            await self._serve()
+        finally:
+            await self._engine.stop()
 
     def _on_engine_death(self) -> None:
-        if not self._is_stopping.is_set():
-            log.critical("the engine died; leaving, so that its requests are served again")
-            self._exit_status = 1
-            self._is_stopping.set()
-
-    def _wait_for(self, reason: str) -> None:
-        self._waiting_for = reason
-        log.info(reason)
+        self.fail("the engine died; leaving, so that its requests are served again")
 
     async def _serve(self) -> None:
         settings = self._settings
         topics = settings.topics
-        await await_cluster(settings, [spec.name for spec in topics.specs()], self._wait_for)
-        self._wait_for(f"starting the engine {settings.engine}")
+        await await_cluster(settings, [spec.name for spec in topics.specs()], self.wait_for)
+        self.wait_for(f"starting the engine {settings.engine}")
         await self._engine.start()
-        self._wait_for("reading the registry")
+        self.wait_for("reading the registry")
         codec = await open_codec(settings)
         schemas = WriterSchemas(settings, codec)
         follower = RegistryFollower(settings, codec)
@@ -129,7 +86,7 @@ class WorkerProcess:
             schemas=schemas,
             chunks=chunks,
             metrics=self._metrics,
-            name=self._name,
+            name=self.name,
             max_attempts=settings.max_attempts,
             on_engine_death=self._on_engine_death,
         )
@@ -161,11 +118,12 @@ class WorkerProcess:
         ]
         try:
             await asyncio.wait(
-                {consuming, asyncio.create_task(self._is_stopping.wait())},
+                {consuming, asyncio.create_task(self.is_stopping.wait())},
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            self._waiting_for = "stopping"
-            await consumer.stop(0.0 if self._exit_status else settings.shutdown_seconds)
+            # What a dead engine was at is left to whoever is assigned its partitions next.
+            patience = settings.shutdown_seconds if await self._engine.healthy() else 0.0
+            await consumer.stop(patience)
         finally:
             for task in background:
                 task.cancel()
@@ -192,10 +150,10 @@ class WorkerProcess:
     def _state(self, consumer: ExactlyOnceConsumer, store: AdapterStore) -> WorkerState:
         limits = self._engine.limits
         return WorkerState(
-            worker_id=self._name,
+            worker_id=self.name,
             base_model=limits.base_model,
             engine=self._settings.engine,
-            status="stopping" if self._is_stopping.is_set() else "ready",
+            status="stopping" if self.is_stopping.is_set() else "ready",
             max_model_len=limits.max_model_len,
             max_num_seqs=limits.max_num_seqs,
             max_loras=limits.max_loras,
@@ -212,7 +170,7 @@ class WorkerProcess:
     ) -> None:
         known: set[TopicPartition] = set()
         while True:
-            self._waiting_for = consumer.not_ready
+            self._report(consumer.not_ready)
             lags, spans = consumer.lag(), consumer.spans()
             for partition in known - spans.keys():
                 self._metrics.forget_partition(partition.topic, partition.partition)
@@ -224,7 +182,15 @@ class WorkerProcess:
             self._metrics.set_resident_adapters(len(store.resident))
             registry = follower.registry
             self._metrics.know_adapters(registry.keys(), registry.revision)
-            await asyncio.sleep(_GAUGE_SECONDS if self._waiting_for is None else 0.1)
+            await asyncio.sleep(_GAUGE_SECONDS if self.is_ready else 0.1)
+
+    def _report(self, waiting_for: str | None) -> None:
+        if self.is_stopping.is_set():
+            return
+        if waiting_for is None:
+            self.ready()
+        else:
+            self.wait_for(waiting_for)
 
     async def _watch_engine(self) -> None:
         while await self._engine.healthy():  # noqa: ASYNC110 - the protocol offers no event

@@ -1,5 +1,6 @@
 """The Faust application: what of Faust's defaults an exactly-once router can't live with."""
 
+import logging
 from typing import Any, cast
 
 import faust
@@ -42,6 +43,8 @@ class RouterApp(faust.App):
 
 def make_app(settings: RouterSettings) -> RouterApp:
     """The app, with its driver told to read committed records only."""
+    # mode's services log their life under the name of the class's module: ours.
+    logging.getLogger(__name__).setLevel(logging.WARNING)
     servers = ";".join(f"kafka://{server}" for server in settings.kafka.split(","))
     app = RouterApp(
         settings.router_group,

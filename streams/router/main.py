@@ -3,16 +3,13 @@
 import asyncio
 import contextlib
 import logging
-import os
-import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-
-from prometheus_client import CollectorRegistry
 
 from streams.kafka.admin import await_cluster
 from streams.kafka.owner import Outcome
 from streams.kafka.writer_schemas import WriterSchemas, open_codec
+from streams.process import Process
 from streams.registry.follow import RegistryFollower
 from streams.router.affinity import PartitionChoice
 from streams.router.agent import add_routing_agent
@@ -26,7 +23,6 @@ from streams.router.settings import RouterSettings
 from streams.selection.encoder import load_encoder
 from streams.selection.selector import Selector
 from streams.telemetry.metrics import RouterMetrics
-from streams.telemetry.server import MetricsServer
 
 log = logging.getLogger(__name__)
 
@@ -35,81 +31,32 @@ _GAUGE_SECONDS = 1.0
 
 def run() -> int:
     """Runs a router until it is told to stop; the exit status."""
-    settings = RouterSettings()
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    for library in ("aiokafka", "faust", "mode", "sentence_transformers"):
-        # aiokafka builds a debug line per record unless its level forbids it.
-        logging.getLogger(library).setLevel(logging.WARNING)
-    return asyncio.run(RouterProcess(settings).run())
+    return RouterProcess(RouterSettings()).run()
 
 
-class RouterProcess:
+class RouterProcess(Process):
     """One router: its parts, and the order in which they start and stop."""
 
     def __init__(self, settings: RouterSettings) -> None:
+        super().__init__("router", settings)
         self._settings = settings
-        self._waiting_for: str | None = "starting"
-        self._is_stopping = asyncio.Event()
-        self._prometheus = CollectorRegistry()
-        self._metrics = RouterMetrics(self._prometheus)
+        self._metrics = RouterMetrics(self.prometheus)
         # Encoding, selecting and learning share one thread, so they never meet.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="selection")
-        self._name = settings.instance or f"router-{os.getpid()}"
 
-    async def run(self) -> int:
-        """Serves until SIGTERM or SIGINT; 1 where the Faust app crashed, 0 otherwise."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop, number)
-        server = MetricsServer(
-            self._prometheus,
-            lambda: self._waiting_for,
-            host=self._settings.metrics_host,
-            port=self._settings.metrics_port,
-        )
-        await server.start()
-        try:
-            serving = asyncio.create_task(self._serve())
-            stopping = asyncio.create_task(self._is_stopping.wait())
-            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            if not serving.done():
-                # A start that is still waiting for Kafka has nothing to finish.
-                if self._waiting_for is not None:
-                    serving.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    return await serving
-                return 0
-            return serving.result()
-        finally:
-            await server.stop()
-            self._executor.shutdown(cancel_futures=True)
-
-    def _stop(self, number: int) -> None:
-        if self._is_stopping.is_set():
-            log.warning("second signal: leaving at once")
-            os._exit(128 + number)
-        log.info("stopping")
-        self._is_stopping.set()
-
-    def _wait_for(self, reason: str) -> None:
-        self._waiting_for = reason
-        log.info(reason)
-
-    async def _serve(self) -> int:
+    async def serve(self) -> None:
+        """Routes until told to stop."""
         settings = self._settings
         topics = settings.topics
         counts = await await_cluster(
-            settings, [spec.name for spec in topics.specs()], self._wait_for
+            settings, [spec.name for spec in topics.specs()], self.wait_for
         )
-        self._wait_for(f"loading the encoder {settings.encoder}")
+        self.wait_for(f"loading the encoder {settings.encoder}")
         loop = asyncio.get_running_loop()
         encoder = await loop.run_in_executor(
             self._executor, lambda: load_encoder(settings.encoder, threads=settings.encoder_threads)
         )
-        self._wait_for("reading the registry")
+        self.wait_for("reading the registry")
         codec = await open_codec(settings)
         schemas = WriterSchemas(settings, codec)
         await schemas.start()
@@ -128,9 +75,9 @@ class RouterProcess:
             partitions=PartitionChoice(counts[topics.requests]),
             metrics=self._metrics,
             executor=self._executor,
-            name=self._name,
+            name=self.name,
         )
-        self._wait_for(f"joining the group {settings.router_group}")
+        self.wait_for(f"joining the group {settings.router_group}")
         app = make_app(settings)
         partitions = OwnedPartitions(app, settings, topics.queries, self._on_transaction)
         batcher = MicroBatcher(
@@ -152,7 +99,7 @@ class RouterProcess:
         ]
         try:
             await app.start()
-            return await self._until_stopped(app, background)
+            await self._until_stopped(app, background)
         finally:
             await self._shut_down(app, partitions, batcher, background)
             await follower.stop()
@@ -170,29 +117,25 @@ class RouterProcess:
     async def _update_gauges(self, partitions: OwnedPartitions, batcher: MicroBatcher) -> None:
         topic = self._settings.topics.queries
         while True:
-            if self._waiting_for is not None and partitions.is_assigned:
-                self._waiting_for = None
-                log.info("ready")
+            if partitions.is_assigned and not self.is_stopping.is_set():
+                self.ready()
             self._metrics.set_in_flight(batcher.in_flight)
             for number, records in partitions.lag().items():
                 self._metrics.set_lag(topic, number, records)
-            await asyncio.sleep(_GAUGE_SECONDS if self._waiting_for is None else 0.1)
+            await asyncio.sleep(_GAUGE_SECONDS if self.is_ready else 0.1)
 
-    async def _until_stopped(self, app: RouterApp, background: list[asyncio.Task[Any]]) -> int:
+    async def _until_stopped(self, app: RouterApp, background: list[asyncio.Task[Any]]) -> None:
         crashed = asyncio.create_task(app.wait_until_stopped())
-        stopping = asyncio.create_task(self._is_stopping.wait())
+        stopping = asyncio.create_task(self.is_stopping.wait())
         done, _ = await asyncio.wait(
             {crashed, stopping, *background}, return_when=asyncio.FIRST_COMPLETED
         )
         stopping.cancel()
         crashed.cancel()
-        if stopping in done:
-            return 0
         for task in done & set(background):
-            log.critical("a background task ended: %r", task.exception())
-        if app.crash_reason:
-            log.critical("the Faust app crashed: %r", app.crash_reason)
-        return 1
+            self.fail(f"a background task ended: {task.exception()!r}")
+        if crashed in done:
+            self.fail(f"the Faust app ended: {app.crash_reason!r}")
 
     async def _shut_down(
         self,
@@ -201,7 +144,6 @@ class RouterProcess:
         batcher: MicroBatcher,
         background: list[asyncio.Task[Any]],
     ) -> None:
-        self._waiting_for = "stopping"
         consumer: Any = app.consumer
         consumer.stop_flow()
         with contextlib.suppress(TimeoutError):

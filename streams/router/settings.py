@@ -2,17 +2,12 @@
 
 from pydantic import Field
 
-from streams.kafka.settings import KafkaSettings
+from streams.process import ProcessSettings
 
 
-class RouterSettings(KafkaSettings):
+class RouterSettings(ProcessSettings):
     """Settings of one router process."""
 
-    instance: str | None = Field(
-        default=None,
-        description="A name that stays with this process over restarts (static membership): "
-        "it then takes its partitions back at once.",
-    )
     router_group: str = Field(default="lorelay-router", description="The consumer group.")
     encoder: str = Field(
         default="use-multilingual",
@@ -25,15 +20,6 @@ class RouterSettings(KafkaSettings):
     router_pending: int = Field(
         default=2048, ge=1, description="Queries read and not committed, at most: back-pressure."
     )
-    session_timeout: float = Field(
-        default=10.0, gt=0, description="Seconds until a silent member loses its partitions."
-    )
-    metrics_host: str = Field(default="127.0.0.1", description="Where /metrics is served.")
-    metrics_port: int = Field(default=0, ge=0, description="0 takes a free port.")
     metrics_window: float = Field(
         default=10.0, gt=0, description="Seconds of one record of the metrics topic."
     )
-    shutdown_seconds: float = Field(
-        default=10.0, ge=0, description="What is running may go on this long after SIGTERM."
-    )
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")

@@ -1,0 +1,131 @@
+"""What router and worker have in common as processes: settings, signals, logs, the metrics port."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from abc import ABC, abstractmethod
+
+from prometheus_client import CollectorRegistry
+from pydantic import Field
+
+from streams.kafka.settings import KafkaSettings
+from streams.telemetry.server import MetricsServer
+
+log = logging.getLogger(__name__)
+
+#: Libraries that tell more than an operator wants; aiokafka builds a debug line per record
+#: unless its level forbids it.
+_TALKATIVE = ("aiokafka", "faust", "mode", "sentence_transformers")
+
+
+class ProcessSettings(KafkaSettings):
+    """Settings that every process takes; times in seconds."""
+
+    instance: str | None = Field(
+        default=None,
+        description="A name that stays with this process over restarts (static membership): "
+        "it then takes its partitions back at once.",
+    )
+    session_timeout: float = Field(
+        default=10.0, gt=0, description="Seconds until a silent member loses its partitions."
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="Where /metrics is served.")
+    metrics_port: int = Field(default=0, ge=0, description="0 takes a free port.")
+    shutdown_seconds: float = Field(
+        default=30.0, ge=0, description="What is running may go on this long after SIGTERM."
+    )
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+
+class Process(ABC):
+    """A process that serves until SIGTERM or SIGINT, and says on /ready what it waits for."""
+
+    def __init__(self, kind: str, settings: ProcessSettings) -> None:
+        self.name = settings.instance or f"{kind}-{os.getpid()}"
+        self.prometheus = CollectorRegistry()
+        self.is_stopping = asyncio.Event()
+        self._process_settings = settings
+        self._waiting_for: str | None = "starting"
+        self._has_started = False
+        self._exit_status = 0
+
+    def run(self) -> int:
+        """Serves to the end; the exit status, 1 where `fail` was called."""
+        logging.basicConfig(
+            level=self._process_settings.log_level,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
+        for library in _TALKATIVE:
+            logging.getLogger(library).setLevel(logging.WARNING)
+        return asyncio.run(self._run())
+
+    @abstractmethod
+    async def serve(self) -> None:
+        """Starts everything, calls `ready`, waits for `is_stopping`, and stops everything.
+
+        Cancelled where the process is told to stop before it has ever been ready.
+        """
+
+    def engine_metrics(self) -> bytes:
+        """An exposition of others to join to /metrics."""
+        return b""
+
+    def wait_for(self, reason: str) -> None:
+        """Not ready, and why."""
+        if reason != self._waiting_for:
+            log.info(reason)
+        self._waiting_for = reason
+
+    def ready(self) -> None:
+        """Ready from now on."""
+        if self._waiting_for is not None:
+            log.info("ready")
+        self._waiting_for = None
+        self._has_started = True
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `ready` was called last."""
+        return self._waiting_for is None
+
+    def fail(self, reason: str) -> None:
+        """Ends the process with status 1."""
+        if not self.is_stopping.is_set():
+            log.critical(reason)
+            self._exit_status = 1
+            self.is_stopping.set()
+
+    async def _run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        server = MetricsServer(
+            self.prometheus,
+            lambda: self._waiting_for,
+            self.engine_metrics,
+            host=self._process_settings.metrics_host,
+            port=self._process_settings.metrics_port,
+        )
+        await server.start()
+        serving = asyncio.create_task(self.serve())
+        stopping = asyncio.create_task(self.is_stopping.wait())
+        try:
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._has_started:
+                # A start that still waits, for Kafka perhaps, has nothing to finish.
+                serving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await serving
+            return self._exit_status
+        finally:
+            stopping.cancel()
+            await server.stop()
+
+    def _stop(self, number: int) -> None:
+        if self.is_stopping.is_set():
+            log.warning("second signal: leaving at once")
+            os._exit(128 + number)
+        self.wait_for("stopping")
+        self.is_stopping.set()
