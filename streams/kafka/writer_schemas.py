@@ -46,6 +46,7 @@ class WriterSchemas:
         self._codec = codec
         self._published: set[str] = set()
         self._unknown: dict[str, float] = {}
+        self._looking_up = asyncio.Lock()
         self._reader = TableReader(settings, [settings.topics.schemas], self._learn)
 
     async def start(self) -> None:
@@ -84,13 +85,15 @@ class WriterSchemas:
 
     async def _look_up(self, unknown: UnknownSchema) -> None:
         name = str(unknown)
-        if self._unknown.get(name, 0.0) > monotonic():
-            return
-        self._unknown[name] = monotonic() + _UNKNOWN_SECONDS
-        if unknown.schema_id is not None:
-            await asyncio.to_thread(self._codec.look_up, unknown)
-        else:
-            await self._reader.catch_up()
+        # One at a time: whoever meets the schema meanwhile waits for what the first one finds.
+        async with self._looking_up:
+            if self._unknown.get(name, 0.0) > monotonic():
+                return
+            if unknown.schema_id is not None:
+                await asyncio.to_thread(self._codec.look_up, unknown)
+            else:
+                await self._reader.catch_up()
+            self._unknown[name] = monotonic() + _UNKNOWN_SECONDS
 
     def _learn(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
         if value is None:

@@ -1,5 +1,6 @@
 """Publishing the schemas that a process writes with, and learning those of others."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ import pytest
 
 from schemas.codec import Codec, written_schemas
 from schemas.definitions import read_schema
+from schemas.errors import UnknownSchema
 from schemas.records import Query
 from streams.kafka.admin import create_topics
 from streams.kafka.settings import KafkaSettings
@@ -78,6 +80,28 @@ async def test_a_record_of_another_version_is_read_once_its_schema_is_published(
         no_id_and_no_text = b"\0\0"
         payload = b"\xc3\x01" + bytes.fromhex(fingerprint) + no_id_and_no_text
         assert await schemas.decode(Query, payload) == Query()
+
+
+async def test_records_of_another_version_may_come_all_at_once(
+    cluster: Cluster, kafka_settings: KafkaSettings
+) -> None:
+    fingerprint = read_schema(FUTURE_QUERY).fingerprint.hex()
+    payload = b"\xc3\x01" + bytes.fromhex(fingerprint) + b"\0\0"
+    async with started(kafka_settings, Codec()) as schemas:
+        cluster.produce(
+            kafka_settings.topics.schemas, [FUTURE_QUERY.encode()], key=fingerprint.encode()
+        )
+        found = await asyncio.gather(*(schemas.decode(Query, payload) for _ in range(20)))
+    assert found == [Query()] * 20
+
+
+async def test_a_schema_that_nobody_publishes_leaves_a_record_unreadable(
+    kafka_settings: KafkaSettings,
+) -> None:
+    async with started(kafka_settings, Codec()) as schemas:
+        for _ in range(3):
+            with pytest.raises(UnknownSchema):
+                await schemas.decode(Query, b"\xc3\x01 of them")
 
 
 async def test_a_record_that_is_no_schema_is_passed_over(
