@@ -59,6 +59,8 @@ class VllmEngine:
 
         When cancelled it ends vLLM's processes first, which takes seconds at most.
         """
+        from vllm.envs import enable_envs_cache
+
         given_up = threading.Event()
         launching = asyncio.create_task(asyncio.to_thread(launch, self._settings, given_up))
         try:
@@ -71,6 +73,8 @@ class VllmEngine:
             if launching.exception() is None:
                 await asyncio.to_thread(launching.result().shutdown)
             raise
+        # vLLM asks its environment for every token, and in this process does not remember it.
+        enable_envs_cache()
         config = self._llm.vllm_config
         lora = config.lora_config
         self._sampling_defaults = config.model_config.get_diff_sampling_param()
@@ -93,7 +97,10 @@ class VllmEngine:
         self._running.end_all(EngineUnavailable("The engine was stopped."))
         llm, self._llm, self._limits = self._llm, None, None
         if llm is not None:
+            from vllm.envs import disable_envs_cache
+
             await asyncio.to_thread(llm.shutdown)
+            disable_envs_cache()
             # vLLM's __del__ does it again when Python exits, with half its modules gone.
             llm.shutdown = _nothing
 
