@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field, NonNegativeFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from inference.training.base import base_identity
 from schemas.errors import ConfigurationError
 from schemas.records import BaseModel
 
@@ -95,8 +96,9 @@ class EngineSettings(BaseSettings):
     def base_model(self) -> BaseModel:
         """What responses name as the base model, and adapters must be trained on."""
         model = self.model or "echo"
-        own = Path(model).resolve().name if Path(model).is_dir() else model
-        return BaseModel(self.served_model_name or own, self.model_version)
+        folder = Path(model)
+        own = base_identity(model) or BaseModel(folder.resolve().name if folder.is_dir() else model)
+        return BaseModel(self.served_model_name or own.name, self.model_version or own.version)
 
     @property
     def resident_adapters(self) -> int:

@@ -83,6 +83,13 @@ def test_the_base_model_is_named_after_its_folder_unless_it_has_a_served_name(
     assert str(named.base_model) == "a@2"
 
 
+def test_a_model_folder_that_says_its_name_and_version_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "lorelay.json").write_text('{"name": "tiny", "version": "1.0.0"}')
+
+    assert str(load_settings(model=str(tmp_path)).base_model) == "tiny@1.0.0"
+    assert str(load_settings(model=str(tmp_path), model_version="2").base_model) == "tiny@2"
+
+
 @pytest.mark.parametrize(
     ("settings", "resident"),
     [
