@@ -20,8 +20,9 @@ from schemas.topics import Topics
 from streams.kafka.admin import create_topics
 from streams.kafka.settings import KafkaSettings
 from tests.chaos import wire
+from tests.chaos.broker import KillableBroker
 from tests.chaos.fleet import ROOT, Fleet
-from tests.chaos.storm import Act, Storm, schedule
+from tests.chaos.storm import BUSY_SECONDS, Act, Storm, schedule
 from tests.chaos.traffic import Mix, Sent, Traffic
 from tests.integration.kafka.cluster import Cluster
 
@@ -43,8 +44,11 @@ class Plan:
     burst: float
     router: Mapping[Act, int]
     worker: Mapping[Act, int]
+    broker_kills: int = 0
     pause: tuple[float, float] = (1.0, 4.0)
     adapters: tuple[str, ...] = ()
+    #: Whether some queries come in transactions, of which some are aborted.
+    in_transactions: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,9 @@ class Outcome:
         doubled = sum(count - 1 for count in answers.values())
         lost = len(self.sent.places.keys() - answers.keys())
         acts = "; ".join(
-            f"{role}s: {', '.join(f'{count} {act}' for act, count in sorted(done.items()))}"
+            f"{role}: {', '.join(f'{count} {act}' for act, count in sorted(done.items()))}"
             for role, done in self.acts.items()
+            if done.total()
         )
         return (
             f"{len(self.sent.places):,} in (and {len(self.sent.aborted):,} aborted), "
@@ -94,7 +99,14 @@ class Outcome:
 class Run:
     """One run on topics and groups of its own; a context manager that leaves nothing behind."""
 
-    def __init__(self, kafka: str, folder: Path, engine: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        kafka: str,
+        folder: Path,
+        engine: Mapping[str, str],
+        broker: KillableBroker | None = None,
+    ) -> None:
+        self._broker = broker
         self._topics = Topics(f"storm-{uuid.uuid4().hex[:12]}.")
         self._settings = KafkaSettings(kafka=kafka, topic_prefix=self._topics.prefix)
         self._cluster = Cluster(kafka)
@@ -130,7 +142,13 @@ class Run:
         """Sends the plan's queries while its storms go on, and counts when all is quiet."""
         began = monotonic()
         mix = Mix(random.Random(SEED), self._topics, plan.adapters)
-        traffic = Traffic(self._settings.kafka, self._topics, mix, random.Random(SEED))
+        traffic = Traffic(
+            self._settings.kafka,
+            self._topics,
+            mix,
+            random.Random(SEED),
+            in_transactions=plan.in_transactions,
+        )
         storms = {role: self._storm(role, plan, traffic) for role in ("router", "worker")}
         sending = asyncio.create_task(
             asyncio.to_thread(traffic.run, plan.queries, plan.seconds, plan.burst)
@@ -140,27 +158,31 @@ class Run:
                 for role, counts in (("router", plan.router), ("worker", plan.worker)):
                     rng = random.Random(f"{SEED} {role}")
                     tasks.create_task(storms[role].run(schedule(rng, counts)))
+                tasks.create_task(self._kill_broker(plan, traffic))
         finally:
             traffic.hurry()
             await sending
         await self._settle(traffic.sent)
-        return self._outcome(traffic.sent, storms, monotonic() - began)
+        acts = {role: storm.done for role, storm in storms.items()}
+        acts["broker"] = Counter({Act.KILL: plan.broker_kills})
+        return self._outcome(traffic.sent, storms, acts, monotonic() - began)
+
+    async def _kill_broker(self, plan: Plan, traffic: Traffic) -> None:
+        rng = random.Random(f"{SEED} broker")
+        for _ in range(plan.broker_kills):
+            assert self._broker is not None
+            await asyncio.sleep(rng.uniform(2, 10))
+            await _next_burst(traffic)
+            await asyncio.sleep(rng.uniform(0, BUSY_SECONDS))
+            # In this thread: the broker ends with the thread that has started it.
+            self._broker.kill_and_restart()
 
     def _storm(self, role: str, plan: Plan, traffic: Traffic) -> Storm:
-        async def next_burst() -> None:
-            seen = traffic.bursts
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_BURST_SECONDS):
-                    while True:
-                        if traffic.bursts != seen:
-                            return
-                        await asyncio.sleep(0.005)
-
         return Storm(
             self._fleet,
             role,
             random.Random(f"{SEED} {role} storm"),
-            busy_moment=next_burst,
+            busy_moment=lambda: _next_burst(traffic),
             pause=plan.pause,
             stop_seconds=SESSION_TIMEOUT + 3,
         )
@@ -181,7 +203,13 @@ class Run:
             and self._counted_by_metrics() >= len(responses)
         )
 
-    def _outcome(self, sent: Sent, storms: Mapping[str, Storm], seconds: float) -> Outcome:
+    def _outcome(
+        self,
+        sent: Sent,
+        storms: Mapping[str, Storm],
+        acts: Mapping[str, Counter[Act]],
+        seconds: float,
+    ) -> Outcome:
         return Outcome(
             sent=sent,
             responses=self._decoded("Response", self._topics.responses),
@@ -191,7 +219,7 @@ class Run:
             unfinished=self._unfinished(),
             unclean_exits=[exit for storm in storms.values() for exit in storm.unclean_exits],
             left_behind=self._fleet.left_behind(),
-            acts={role: storm.done for role, storm in storms.items()},
+            acts=acts,
             seconds=seconds,
         )
 
@@ -229,6 +257,17 @@ class Run:
         partitions = {message.partition() for message in records}
         committed = {p: self._cluster.committed(name, topic, p) for p in partitions}
         return sum(message.offset() >= committed[message.partition()] for message in records)
+
+
+async def _next_burst(traffic: Traffic) -> None:
+    """Returns when queries have just been sent, or none have for long."""
+    seen = traffic.bursts
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_BURST_SECONDS):
+            while True:
+                if traffic.bursts != seen:
+                    return
+                await asyncio.sleep(0.005)
 
 
 def _key(message: Message) -> str:

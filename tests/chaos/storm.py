@@ -10,7 +10,7 @@ from enum import StrEnum
 from tests.chaos.fleet import Fleet, Member
 
 #: How long after a burst of queries its routers and workers are at it.
-_BUSY_SECONDS = 0.3
+BUSY_SECONDS = 0.3
 
 
 class Act(StrEnum):
@@ -104,7 +104,7 @@ class Storm:
                 break
             await asyncio.sleep(0.1)
         await self._busy_moment()
-        await asyncio.sleep(self._rng.uniform(0, _BUSY_SECONDS))
+        await asyncio.sleep(self._rng.uniform(0, BUSY_SECONDS))
         return self._rng.choice(ready)
 
     async def _all_ready(self) -> None:

@@ -75,13 +75,22 @@ class Mix:
 class Traffic:
     """Sends queries in bursts: plain ones, and others in transactions, of which some abort."""
 
-    def __init__(self, address: str, topics: Topics, mix: Mix, rng: random.Random) -> None:
+    def __init__(
+        self,
+        address: str,
+        topics: Topics,
+        mix: Mix,
+        rng: random.Random,
+        *,
+        in_transactions: bool = True,
+    ) -> None:
         self.sent = Sent()
         #: How many bursts have been sent.
         self.bursts = 0
         self._topic = topics.queries
         self._mix = mix
         self._rng = rng
+        self._in_transactions = in_transactions
         self._is_hurried = threading.Event()
         self._plain = Producer({"bootstrap.servers": address, "enable.idempotence": True})
         self._transactional = Producer(
@@ -101,7 +110,8 @@ class Traffic:
 
         The last ones wait for hurry().
         """
-        self._transactional.init_transactions(_SECONDS)
+        if self._in_transactions:
+            self._transactional.init_transactions(_SECONDS)
         reserve = min(100, count // 10)
         pause = 2 * burst * seconds / count
         while (left := count - len(self.sent.places)) > 0:
@@ -112,7 +122,7 @@ class Traffic:
             else:
                 # The storm goes on: so does a trickle, until nothing is left but the end.
                 size = 1 if left > 1 else 0
-            if self._rng.random() < 0.5:
+            if not self._in_transactions or self._rng.random() < 0.5:
                 self._send(size)
             else:
                 self._send_in_transaction(size)
