@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from time import monotonic
 
-from inference.adapters.verify import verify
+from inference.adapters.verify import unverified, verify
 from inference.engine.config import LoraModule
 from inference.engine.protocol import Engine, LoadedAdapter
 from schemas.errors import AdapterCorrupt, AdapterUnavailable, ConfigurationError
@@ -20,8 +20,9 @@ RETRY_AFTER_S = 10.0
 class AdapterStore:
     """Adapters that are verified and loaded once, and unloaded when others need their place.
 
-    ``base`` is what ``artifact.base_modules`` found in the base model's folder. ``clock`` gives
-    seconds. All calls run on one event loop; files are read in threads.
+    ``base`` is what ``artifact.base_modules`` found in the base model's folder. Without
+    ``verify_files`` the engine is a server that has the files, and they are not looked at here.
+    ``clock`` gives seconds. All calls run on one event loop; files are read in threads.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class AdapterStore:
         engine: Engine,
         *,
         base: BaseModules | None = None,
+        verify_files: bool = True,
         retry_after_s: float = RETRY_AFTER_S,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._engine = engine
         self._base = base
+        self._verify_files = verify_files
         self._retry_after_s = retry_after_s
         self._clock = clock
         # In order of use, least recently used first.
@@ -76,9 +79,7 @@ class AdapterStore:
         """Load the adapters of vLLM's option ``lora_modules``; ConfigurationError if one fails."""
         for module in modules:
             try:
-                found = await asyncio.to_thread(
-                    check_folder, module.path, base=self._base
-                )
+                found = await asyncio.to_thread(check_folder, module.path, base=self._base)
                 await self._place(LoadedAdapter(module.name, str(found.path), found.config.rank))
             except (UnsoundArtifact, AdapterUnavailable) as error:
                 raise ConfigurationError(f"lora_modules: {module.name}: {error}") from error
@@ -101,13 +102,18 @@ class AdapterStore:
 
     async def _load(self, version: AdapterVersion) -> LoadedAdapter:
         try:
-            loaded = await asyncio.to_thread(verify, version, self._engine.limits, self._base)
+            loaded = await self._verified(version)
             await self._place(loaded)
         except AdapterUnavailable as error:
             self._failures[version.key, version.artifact] = (error, self._clock())
             raise
         self._failures.pop((version.key, version.artifact), None)
         return loaded
+
+    async def _verified(self, version: AdapterVersion) -> LoadedAdapter:
+        if not self._verify_files:
+            return unverified(version, self._engine.limits)
+        return await asyncio.to_thread(verify, version, self._engine.limits, self._base)
 
     async def _place(self, adapter: LoadedAdapter) -> None:
         async with self._making_room:

@@ -26,9 +26,7 @@ def verify(
     if version.artifact is None:
         raise AdapterUnavailable(key, "it was registered without an artifact.")
     if not same_model(version.base_model, limits.base_model):
-        raise AdapterUnavailable(
-            key, f"it was trained on {version.base_model}, this worker serves {limits.base_model}."
-        )
+        raise _other_model(version, limits)
     folder = local_path(key, version.artifact.uri)
     try:
         found = check_folder(folder, sha256=version.artifact.sha256, base=base)
@@ -37,6 +35,21 @@ def verify(
     except UnsoundArtifact as error:
         raise AdapterCorrupt(key, str(error)) from error
     return LoadedAdapter(key, str(folder), found.config.rank, version.prompt_template)
+
+
+def unverified(version: AdapterVersion, limits: EngineLimits) -> LoadedAdapter:
+    """The adapter as it was registered, for a server that has its files where we can't look."""
+    if not same_model(version.base_model, limits.base_model):
+        raise _other_model(version, limits)
+    uri = version.artifact.uri if version.artifact else ""
+    return LoadedAdapter(version.key, uri, version.training.lora_rank or 1, version.prompt_template)
+
+
+def _other_model(version: AdapterVersion, limits: EngineLimits) -> AdapterUnavailable:
+    return AdapterUnavailable(
+        version.key,
+        f"it was trained on {version.base_model}, this worker serves {limits.base_model}.",
+    )
 
 
 def same_model(trained_on: BaseModel, served: BaseModel) -> bool:

@@ -68,6 +68,11 @@ class EngineSettings(BaseSettings):
     http_endpoint: Literal["chat", "completions"] = Field(
         "chat", description="/v1/chat/completions, or /v1/completions with the text as it is."
     )
+    http_adapters: Literal["folders", "served"] = Field(
+        "folders",
+        description="folders: adapters lie at the same path here and there, are verified here and "
+        "loaded by the server at run time; served: the server has them by id@version already.",
+    )
     http_priority: bool = Field(
         False, description="Send priorities; vLLM must run with --scheduling-policy priority."
     )

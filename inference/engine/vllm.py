@@ -23,7 +23,7 @@ from inference.engine.protocol import (
 )
 from inference.engine.running import Running, check_folder, check_loadable
 from inference.engine.vllm_prompt import Prompts
-from inference.engine.vllm_start import brief, launch
+from inference.engine.vllm_start import brief, end, launch
 from schemas.errors import (
     AdapterUnavailable,
     EngineError,
@@ -59,8 +59,6 @@ class VllmEngine:
 
         When cancelled it ends vLLM's processes first, which takes seconds at most.
         """
-        from vllm.envs import enable_envs_cache
-
         given_up = threading.Event()
         launching = asyncio.create_task(asyncio.to_thread(launch, self._settings, given_up))
         try:
@@ -71,10 +69,8 @@ class VllmEngine:
                 lifeline.end_engine_cores()
                 await asyncio.wait([launching], timeout=0.2)
             if launching.exception() is None:
-                await asyncio.to_thread(launching.result().shutdown)
+                await asyncio.to_thread(end, launching.result())
             raise
-        # vLLM asks its environment for every token, and in this process does not remember it.
-        enable_envs_cache()
         config = self._llm.vllm_config
         lora = config.lora_config
         self._sampling_defaults = config.model_config.get_diff_sampling_param()
@@ -97,12 +93,7 @@ class VllmEngine:
         self._running.end_all(EngineUnavailable("The engine was stopped."))
         llm, self._llm, self._limits = self._llm, None, None
         if llm is not None:
-            from vllm.envs import disable_envs_cache
-
-            await asyncio.to_thread(llm.shutdown)
-            disable_envs_cache()
-            # vLLM's __del__ does it again when Python exits, with half its modules gone.
-            llm.shutdown = _nothing
+            await asyncio.to_thread(end, llm)
 
     async def load(self, adapter: LoadedAdapter) -> None:
         """Load the adapter into vLLM's processes under a number of its own."""
@@ -254,10 +245,6 @@ def _errors() -> Iterator[None]:
         raise EngineUnavailable("vLLM died; its log says why.") from error
     except EngineGenerateError as error:
         raise EngineError(f"vLLM failed: {brief(error.__cause__ or error)}") from error
-
-
-def _nothing() -> None:
-    pass
 
 
 class _VllmMetrics:

@@ -23,15 +23,29 @@ def launch(settings: EngineSettings, given_up: threading.Event) -> Any:
     refuses, EngineUnavailable if it does not come up.
     """
     config = engine_config(settings)
+    from vllm import envs
     from vllm.v1.engine.async_llm import AsyncLLM
 
     lifeline.install()
     if given_up.is_set():
         raise EngineUnavailable("The start was given up.")
     try:
-        return AsyncLLM.from_vllm_config(config)
+        llm = AsyncLLM.from_vllm_config(config)
     except (RuntimeError, ValueError, TimeoutError) as error:
         raise EngineUnavailable(f"vLLM did not start: {brief(error)}") from error
+    # vLLM looks its environment up for every token, and remembers it only in its children.
+    envs.enable_envs_cache()
+    return llm
+
+
+def end(llm: Any) -> None:
+    """End an AsyncLLM's processes. Blocks for up to 5 seconds."""
+    from vllm import envs
+
+    llm.shutdown()
+    envs.disable_envs_cache()
+    # vLLM's __del__ would do it again when Python exits, with half its modules gone.
+    llm.shutdown = lambda: None
 
 
 def engine_config(settings: EngineSettings) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.adapters.verify import local_path, same_model, verify
+from inference.adapters.verify import local_path, same_model, unverified, verify
 from inference.engine.protocol import EngineLimits
 from schemas.errors import AdapterCorrupt, AdapterUnavailable
 from schemas.records import AdapterVersion, Artifact, BaseModel
@@ -73,6 +73,14 @@ def test_an_adapter_of_other_widths_is_corrupt(version: AdapterVersion) -> None:
     base = {"model.layers.0.self_attn.q_proj": (4096, 4096)}
     with pytest.raises(AdapterCorrupt):
         verify(version, LIMITS, base)
+
+
+def test_files_that_only_the_server_has_are_not_looked_at(version: AdapterVersion) -> None:
+    elsewhere = replace(version, artifact=Artifact("s3://bucket/legal", "0" * 64, 1))
+    adapter = unverified(elsewhere, LIMITS)
+    assert (adapter.key, adapter.path) == (version.key, "s3://bucket/legal")
+    with pytest.raises(AdapterUnavailable, match="serves tiny@1"):
+        unverified(replace(elsewhere, base_model=BaseModel("other")), LIMITS)
 
 
 @pytest.mark.parametrize(
