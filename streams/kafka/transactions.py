@@ -130,6 +130,7 @@ class PartitionTransactions:
         producer, self._producer = self._producer, None
         if producer is None:
             return
+        _expect_errors(producer)
         try:
             await asyncio.wait_for(producer.stop(), timeout=5)
         except (KafkaError, TimeoutError) as error:
@@ -183,8 +184,22 @@ class PartitionTransactions:
             batch, target.topic, partition=target.partition
         )
         # An error is read in commit(), or lost with the transaction that failed before it.
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        _expect_error(future)
         return future
+
+
+def _expect_error(future: "asyncio.Future[object] | None") -> None:
+    """Keeps asyncio from logging an error that is raised elsewhere, too, as never read."""
+    if future is not None:
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def _expect_errors(producer: AIOKafkaProducer) -> None:
+    """The same for the futures in which a fenced producer leaves its error unseen."""
+    _expect_error(producer._txn_manager.wait_for_transaction_end())
+    for batches in producer._message_accumulator._batches.values():
+        for batch in batches:
+            _expect_error(batch._drain_waiter)
 
 
 def _append(batch: Any, output: Output) -> bool:
