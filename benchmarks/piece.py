@@ -4,17 +4,16 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from benchmarks.stack import clean_environment, dying_with_us
-from cli.environments import WORKER_PYTHON
 from schemas.errors import LorelayError
 
 _ROOT = Path(__file__).parents[1]
 _SECONDS = 600.0
-_LOG_LINES = 15
+_LOG_LINES = 40
 _END_SECONDS = 15.0
 
 
@@ -24,14 +23,28 @@ class PieceFailed(LorelayError):
     code = "benchmark_piece_failed"
 
 
-def run_piece(name: str, arguments: dict[str, Any], *, worker_environment: bool = False) -> Any:
-    """The result of ``benchmarks.pieces.<name>``, once nothing is left of its process."""
-    python = str(WORKER_PYTHON) if worker_environment else sys.executable
-    command = [*dying_with_us(), python, "-P", "-m", f"benchmarks.pieces.{name}"]
+def run_piece(
+    name: str,
+    arguments: dict[str, Any],
+    *,
+    python: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Any:
+    """The result of ``benchmarks.pieces.<name>``, once nothing is left of its process.
+
+    By default it runs in this environment.
+    """
+    command = [
+        *dying_with_us(),
+        str(python or sys.executable),
+        "-P",
+        "-m",
+        f"benchmarks.pieces.{name}",
+    ]
     process = subprocess.Popen(
         [*command, json.dumps(arguments)],
         cwd=_ROOT,
-        env=clean_environment() | {"PYTHONUNBUFFERED": "1"},
+        env=clean_environment() | {"PYTHONUNBUFFERED": "1"} | dict(variables or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -50,7 +50,8 @@ def run(plan: Plan) -> None:
             alone = run_piece(
                 "async_llm",
                 loop | {"options": _options(base), "adapters": folders},
-                worker_environment=True,
+                python=WORKER_PYTHON,
+                variables=_environment(),
             )
             plan.say("vLLM's HTTP server with the openai client")
             over_http = _http(stack.folder, base, folders, loop)
@@ -119,7 +120,7 @@ def _http(folder: Path, base: Path, adapters: dict[str, str], loop: dict[str, An
                 raise PieceFailed("\n".join(["vLLM's HTTP server did not start:", *last]))
             sleep(0.5)
         arguments = loop | {"url": url, "base": str(base)}
-        return run_piece("openai_load", arguments, worker_environment=True)
+        return run_piece("openai_load", arguments, python=WORKER_PYTHON)
 
 
 def _flags(base: Path) -> dict[str, Any]:
