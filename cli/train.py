@@ -55,16 +55,19 @@ def train(
         bool, typer.Option("--force", help="Replace a folder that is not empty.")
     ] = False,
 ) -> None:
-    """Train a LoRA adapter with PEFT, ready for `lorelay adapters register FOLDER`.
+    """Train a LoRA adapter with PEFT, ready for `lorelay adapters register`.
 
-    The metadata's lora_rank, lora_alpha, lora_dropout, target_modules, learning_rate and epochs
-    are used. The loss is taken on the answers only, and a row's weight weighs it. FOLDER gets the
-    weights, PEFT's adapter_config.json, metadata.json with the real figures, and examples.jsonl,
-    which adapter selection learns from and is calibrated by.
+    From the metadata come lora_rank, lora_alpha, lora_dropout,
+    target_modules, learning_rate, and epochs or max_steps. The loss is
+    taken on the answers only, and each row's weight weighs it.
+
+    FOLDER gets the weights, PEFT's adapter_config.json, metadata.json with
+    the real figures in it, and examples.jsonl, which adapter selection
+    learns from and is calibrated by.
 
     Example:
 
-    lorelay train legal.jsonl --metadata legal-qa-v1.json --base models/base --out legal-qa-v1
+    lorelay train rows.jsonl --metadata m.json --base models/base --out new
     """
     enter_worker_environment("peft", sys.argv[1:])
     from inference.training.dataset import read_rows, split_held_out
@@ -77,7 +80,6 @@ def train(
     wanted = read_metadata(metadata)
     plan = plan_of(wanted).changed(
         epochs=epochs,
-        # Steps asked for in the metadata give way to epochs asked for here.
         max_steps=max_steps,
         learning_rate=learning_rate,
         tokens_per_batch=tokens_per_batch,
@@ -107,5 +109,6 @@ def train(
     figures = result.figures
     console.print(
         f"{figures.steps} steps, {figures.epochs:.1f} epochs, loss {figures.loss:.4f}: {out}\n"
-        f"Next: lorelay adapters register {out}"
+        f"Next: lorelay adapters register {out}",
+        soft_wrap=True,
     )

@@ -13,8 +13,11 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,10 @@ WANTED_RECALL = 0.98
 TRIES = 3
 FINGERPRINT = "inputs_sha256"
 """The key under an adapter's ``custom`` metadata that tells what it was trained from."""
+
+
+Step = tuple[str, int, int, float]
+"""An adapter's id, its steps done, its steps planned, its loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +91,15 @@ def build(out: Path, console: Console) -> None:
         if _json(base / IDENTITY).get("fingerprint") != base_fingerprint:
             _train_base(base, base_fingerprint, jobs, bars)
         missing = [job for job in jobs if not job.complete]
-        outcomes = _train_adapters(missing, bars)
+        outcomes = _train_adapters(missing, bars) if missing else []
     for outcome in outcomes:
         console.print(
             f"{outcome.adapter_id}: {outcome.recall:.1%} of the trained answers word by word "
-            f"(without the adapter {outcome.base_recall:.1%}), loss {outcome.loss:.3f}"
+            f"(without the adapter {outcome.base_recall:.1%}), loss {outcome.loss:.3f}",
+            soft_wrap=True,
         )
     if not missing:
-        console.print(f"The demo's models are complete in {out}.")
+        console.print(f"The demo's models are complete in {out}.", soft_wrap=True)
 
 
 def _jobs(out: Path, base_fingerprint: str) -> list[Job]:
@@ -147,36 +155,49 @@ def _train_base(base: Path, fingerprint: str, jobs: Sequence[Job], bars: Progres
 
 def _train_adapters(jobs: Sequence[Job], bars: Progress) -> list[Outcome]:
     """One single-thread process a core: at this size threads gain less than processes."""
-    if not jobs:
-        return []
     reports = {job.adapter_id: bar(bars, job.adapter_id) for job in jobs}
     spawn = multiprocessing.get_context("spawn")
-    steps: SimpleQueue[tuple[str, int, int, float]] = spawn.SimpleQueue()
-    cores = min(len(jobs), os.cpu_count() or 1)
-    with spawn.Pool(cores, initializer=_single_thread, initargs=(steps,)) as pool:
-        waiting = [pool.apply_async(_train_adapter, (job,)) for job in jobs]
-        while not all(result.ready() for result in waiting) or not steps.empty():
-            if steps.empty():
-                waiting[-1].wait(0.1)
-                continue
-            adapter_id, done, planned, loss = steps.get()
-            reports[adapter_id](done, planned, loss)
-        return [result.get() for result in waiting]
+    steps: SimpleQueue[Step] = spawn.SimpleQueue()
+    stop = spawn.Event()
+    with ProcessPoolExecutor(
+        min(3, os.cpu_count() or 1), spawn, initializer=_single_thread, initargs=(steps, stop)
+    ) as pool:
+        try:
+            waiting = [pool.submit(_train_adapter, job) for job in jobs]
+            while wait(waiting, timeout=0.1).not_done or not steps.empty():
+                while not steps.empty():
+                    adapter_id, done, planned, loss = steps.get()
+                    reports[adapter_id](done, planned, loss)
+            return [result.result() for result in waiting]
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
 
 
-_steps: "SimpleQueue[tuple[str, int, int, float]]"
-"""In a training process: where its steps are reported."""
+_steps: "SimpleQueue[Step]"
+_stop: Event
+"""In a training process: where its steps are reported, and whether to end at the next one."""
 
 
-def _single_thread(steps: "SimpleQueue[tuple[str, int, int, float]]") -> None:
+class _Stopped(Exception):
+    """The parent has been interrupted."""
+
+
+def _single_thread(steps: "SimpleQueue[Step]", stop: Event) -> None:
     """Prepare a training process."""
-    global _steps  # noqa: PLW0603 - the one way to hand a queue to a pool's process
+    global _steps, _stop
     import torch
 
-    _steps = steps
+    _steps, _stop = steps, stop
     torch.set_num_threads(1)
     # Ctrl-C reaches the whole process group; the parent ends its processes by itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _report(job: Job, done: int, planned: int, loss: float) -> None:
+    if _stop.is_set():
+        raise _Stopped
+    _steps.put((job.adapter_id, done, planned, loss))
 
 
 def _train_adapter(job: Job) -> Outcome:
@@ -197,7 +218,7 @@ def _train_adapter(job: Job) -> Outcome:
             plan=replace(plan, seed=seed),
             held_out=job.held_out,
             force=True,
-            on_step=lambda done, planned, loss: _steps.put((job.adapter_id, done, planned, loss)),
+            on_step=partial(_report, job),
         )
         best = max(best, share := recall(job.base, job.out, job.rows))
         if share >= WANTED_RECALL:

@@ -44,6 +44,8 @@ def load_base(base: str) -> tuple["PreTrainedTokenizerBase", "PreTrainedModel"]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     silence_bars()
+    if base.startswith(("/", "./", "../")) and not Path(base).exists():
+        raise ConfigurationError(f"There is no model folder {base}.")
     gpu = torch.cuda.is_available()
     try:
         tokenizer = AutoTokenizer.from_pretrained(base)

@@ -44,8 +44,10 @@ class TrainingPlan:
     seed: int = 0
 
     def changed(self, **overrides: Any) -> "TrainingPlan":
-        """The plan with those of `overrides` that are not None."""
+        """The plan with those of `overrides` that are not None; epochs drop older steps."""
         given = {name: value for name, value in overrides.items() if value is not None}
+        if "epochs" in given:
+            given.setdefault("max_steps", None)
         return replace(self, **given)
 
 

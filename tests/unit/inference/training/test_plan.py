@@ -74,6 +74,11 @@ def test_only_given_overrides_change_the_plan() -> None:
     assert TrainingPlan().changed(epochs=None, seed=4) == TrainingPlan(seed=4)
 
 
+def test_epochs_asked_for_replace_steps_asked_for_before() -> None:
+    assert TrainingPlan(max_steps=9).changed(epochs=2) == TrainingPlan(epochs=2)
+    assert TrainingPlan().changed(epochs=2, max_steps=9) == TrainingPlan(epochs=2, max_steps=9)
+
+
 def test_the_real_figures_are_filled_in_and_the_rest_stays() -> None:
     finished = finished_metadata(
         EXPORTED,

@@ -142,8 +142,10 @@ def test_a_full_folder_another_base_or_an_unknown_module_is_refused_before_train
         trained(base, tmp_path / "out", metadata=other)
     with pytest.raises(ConfigurationError, match="target modules"):
         trained(base, tmp_path / "out", plan=replace(PLAN, target_modules=("nonsense",)))
-    with pytest.raises(ConfigurationError, match="no causal language model"):
+    with pytest.raises(ConfigurationError, match="no model folder"):
         trained(tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(ConfigurationError, match="no causal language model"):
+        trained(tmp_path, tmp_path / "out")
     with pytest.raises(TrainingDataError, match="longer than 3 tokens"):
         trained(base, tmp_path / "out", plan=replace(PLAN, max_length=3))
     assert not (tmp_path / "out").exists()
