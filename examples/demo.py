@@ -46,7 +46,7 @@ LANGUAGES = ("de", "en")
 
 ANSWER_SECONDS = 60.0
 SELECTABLE_SECONDS = 60.0
-SAMPLING = Sampling(max_tokens=100, temperature=0.0)
+SAMPLING = Sampling(max_tokens=100)
 PLAIN_WIDTH = 180
 MOST_SURPRISES = 12
 LONGEST_QUOTE = 160

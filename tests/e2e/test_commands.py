@@ -10,8 +10,6 @@ from schemas.records import Query
 from tests.e2e.conversation import ask, sample_of
 from tests.e2e.running import ROOT, Stack
 
-GREEDY = ("--temperature", "0")
-
 BEES = {
     "de": (
         "Wie viele Bienen leben in einem Bienenvolk?",
@@ -82,7 +80,7 @@ async def test_an_adapter_registered_while_all_runs_is_selected_and_served(
 def test_ask_prints_the_answer_and_who_gave_it(stack: Stack, adapter_keys: dict[str, str]) -> None:
     question = sample_of("medical-diagnosis")[1]
 
-    answer, summary = stack.lorelay("ask", question.text, *GREEDY).splitlines()
+    answer, summary = stack.lorelay("ask", question.text).splitlines()
 
     assert answer == question.answer
     assert summary.startswith(adapter_keys["medical-diagnosis"])
@@ -92,9 +90,9 @@ def test_ask_prints_the_answer_and_who_gave_it(stack: Stack, adapter_keys: dict[
 def test_ask_streams_the_words_and_prints_json(stack: Stack, adapter_keys: dict[str, str]) -> None:
     question = sample_of("legal-qa")[3]
 
-    streamed = stack.lorelay("ask", question.text, "--stream", *GREEDY).splitlines()
+    streamed = stack.lorelay("ask", question.text, "--stream").splitlines()
     *chunks, response = map(
-        json.loads, stack.lorelay("ask", question.text, "--stream", "--json", *GREEDY).splitlines()
+        json.loads, stack.lorelay("ask", question.text, "--stream", "--json").splitlines()
     )
 
     assert streamed[0] == question.answer
