@@ -41,6 +41,7 @@ async def create_topics(
         missing = [spec for spec in specs if spec.name not in existing]
         if missing:
             await _create(admin, missing, replication)
+            await _until_known(admin, missing, settings.request_timeout_ms / 1000)
         return await _differences(admin, [spec for spec in specs if spec.name in existing])
     except KafkaError as error:
         raise ConfigurationError(
@@ -62,6 +63,24 @@ async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replic
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:
             raise ConfigurationError(f"topic {name} was not created: {message or error.__name__}")
+
+
+async def _until_known(
+    admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], seconds: float
+) -> None:
+    """A broker confirms a topic a moment before it tells clients of it."""
+    names = {spec.name for spec in specs}
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                if names <= set(await admin.list_topics()):
+                    return
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise ConfigurationError(
+            f"the topics {', '.join(sorted(names))} were created, but did not appear within "
+            f"{seconds:.0f} s; try again."
+        ) from None
 
 
 async def _differences(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list[Difference]:

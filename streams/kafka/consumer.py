@@ -276,6 +276,10 @@ class ExactlyOnceConsumer:
                 self._handler.on_lost(partition, self._started.pop(partition, set()))
         self._room.set()
         for partition in assigned:
+            # Until it is taken over: aiokafka would go and look for a committed offset by itself,
+            # start fetching from there, and raise where there is none yet.
+            consumer.pause(partition)
+            consumer.seek(partition, 0)
             owner = PartitionOwner(
                 partition,
                 PartitionTransactions(self._settings, self._group, partition),
@@ -302,6 +306,7 @@ class ExactlyOnceConsumer:
             await owner.acquire(self._admin, log_range)
             if owner.is_ready:
                 consumer.seek(owner.partition, owner.window.position)
+                consumer.resume(owner.partition)
         except (OffsetBeyondLog, MetadataInvalid) as error:
             log.critical("%s is not consumed: %s", owner.partition, error)
             return

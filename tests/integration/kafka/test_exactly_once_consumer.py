@@ -143,6 +143,21 @@ async def test_what_ends_between_two_assignments_is_kept_for_the_next(
     assert sorted(values(cluster, target)) == sorted(numbered(20))
 
 
+async def test_rebalances_before_anything_is_committed_do_no_harm(
+    cluster: Cluster, kafka_settings: KafkaSettings, group: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, target = cluster.create("in", partitions=4), cluster.create("out")
+    hands = Hands(target)
+    async with member(kafka_settings, group, source, hands) as consumer:
+        for _ in range(5):
+            consumer._rejoin(consumer._consumer)
+            await eventually(lambda: consumer.not_ready is not None, "assignment given up")
+            await eventually(lambda: consumer.not_ready is None, "assigned again")
+        cluster.produce(source, numbered(3), partition=2)
+        await eventually(lambda: len(hands.records) == 3, "all records")
+    assert "trying again" not in caplog.text
+
+
 async def test_a_fenced_owner_writes_nothing_and_drops_what_the_other_has_done(
     cluster: Cluster, kafka_settings: KafkaSettings, group: str, caplog: pytest.LogCaptureFixture
 ) -> None:
