@@ -25,7 +25,7 @@ class WorkerSettings(ProcessSettings):
         default=3, ge=1, description="How often a request is tried where its error is retryable."
     )
     flush_linger: float = Field(
-        default=0.0, ge=0, description="Seconds to wait for more answers before a transaction."
+        default=0.0, ge=0, description="Least seconds between two transactions of a partition."
     )
     heartbeat_seconds: float = Field(
         default=5.0, gt=0, description="How often the worker's state goes to the workers topic."

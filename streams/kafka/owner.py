@@ -99,13 +99,17 @@ class PartitionOwner:
         await self._transactions.close()
 
     async def _write(self) -> None:
+        last_began = float("-inf")
         while True:
             await self._results.wait()
-            if not self._is_revoked and self._linger_seconds:
-                await asyncio.sleep(self._linger_seconds)
+            # Transactions begin at least the linger apart: the first after a pause at once.
+            pause = last_began + self._linger_seconds - monotonic()
+            if pause > 0 and not self._is_revoked:
+                await asyncio.sleep(pause)
             if self._is_revoked:
                 break
             self._results.clear()
+            last_began = monotonic()
             if not await self._write_batch():
                 break
             if not self.unwritten:
