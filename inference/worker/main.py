@@ -75,7 +75,10 @@ class WorkerProcess(Process):
         await schemas.start()
         await follower.start()
         await chunks.start()
-        store = AdapterStore(self._engine, base=await self._base_modules())
+        served_there = (settings.engine, self._engine_settings.http_adapters) == ("http", "served")
+        store = AdapterStore(
+            self._engine, base=await self._base_modules(), verify_files=not served_there
+        )
         await store.preload(self._engine_settings.lora_modules)
         serving = Serving(
             engine=self._engine,
