@@ -154,13 +154,13 @@ def _train_base(base: Path, fingerprint: str, jobs: Sequence[Job], bars: Progres
 
 
 def _train_adapters(jobs: Sequence[Job], bars: Progress) -> list[Outcome]:
-    """One single-thread process a core: at this size threads gain less than processes."""
+    """All at once, in a process with one thread each: threads gain little at this size."""
     reports = {job.adapter_id: bar(bars, job.adapter_id) for job in jobs}
     spawn = multiprocessing.get_context("spawn")
     steps: SimpleQueue[Step] = spawn.SimpleQueue()
     stop = spawn.Event()
     with ProcessPoolExecutor(
-        min(3, os.cpu_count() or 1), spawn, initializer=_single_thread, initargs=(steps, stop)
+        len(jobs), spawn, initializer=_single_thread, initargs=(steps, stop)
     ) as pool:
         try:
             waiting = [pool.submit(_train_adapter, job) for job in jobs]

@@ -82,7 +82,6 @@ def _generate(
             attention_mask=mask.to(model.device),
             max_new_tokens=tokens,
             do_sample=False,
-            top_k=None,
             pad_token_id=padding,
         )
     answers = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)

@@ -167,9 +167,8 @@ def build_model(tokenizer: "PreTrainedTokenizerBase", recipe: TinyBase) -> "Llam
         **ends,
     )
     model = LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
-    # The likeliest token, unless asked for others: vLLM heeds top_k here, but not do_sample.
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-        do_sample=True, top_k=1, **ends
+        do_sample=False, **ends
     )
     return model
 
