@@ -101,8 +101,17 @@ class ExactlyOnceConsumer:
         for partition, owner in self._owners.items():
             end = self._consumer.highwater(partition)
             if owner.is_ready and end is not None:
-                found[partition] = max(0, end - owner.window.position)
+                found[partition] = max(0, end - self._reached(self._consumer, owner))
         return found
+
+    @staticmethod
+    def _reached(consumer: AIOKafkaConsumer, owner: PartitionOwner) -> int:
+        """The oldest unfinished offset, or else the next one to fetch: past trailing markers."""
+        assignment = consumer._subscription.subscription.assignment
+        state = assignment.state_value(owner.partition) if assignment else None
+        if owner.window.unfinished or state is None or not state.has_valid_position:
+            return owner.window.position
+        return max(owner.window.position, int(state.position))
 
     def spans(self) -> dict[TopicPartition, int]:
         """Offsets between the oldest unfinished and the newest fetched, by owned partition."""
@@ -259,8 +268,11 @@ class ExactlyOnceConsumer:
             asyncio.get_running_loop().call_later(0.5, self._rejoin, consumer)
 
     async def _revoke(self) -> None:
-        for task in self._acquisitions:
+        acquisitions = list(self._acquisitions)
+        for task in acquisitions:
             task.cancel()
+        # A producer that is still starting can't be stopped: its connection would stay open.
+        await asyncio.gather(*acquisitions, return_exceptions=True)
         owners = list(self._owners.values())
         await asyncio.gather(*(owner.revoke() for owner in owners))
         for owner in owners:

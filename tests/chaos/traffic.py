@@ -13,7 +13,8 @@ from schemas.topics import Topics
 from tests.chaos import wire
 
 _SECONDS = 60.0
-_ABORTED_SHARE = 0.1
+#: One in so many transactions is aborted.
+_ABORTED = 10
 
 
 @dataclass(slots=True)
@@ -91,6 +92,7 @@ class Traffic:
         self._mix = mix
         self._rng = rng
         self._in_transactions = in_transactions
+        self._transactions = 0
         self._is_hurried = threading.Event()
         self._plain = Producer({"bootstrap.servers": address, "enable.idempotence": True})
         self._transactional = Producer(
@@ -136,7 +138,8 @@ class Traffic:
         assert self._plain.flush(_SECONDS) == 0
 
     def _send_in_transaction(self, size: int) -> None:
-        is_aborted = self._rng.random() < _ABORTED_SHARE
+        self._transactions += 1
+        is_aborted = self._transactions % _ABORTED == 2
         self._transactional.begin_transaction()
         delivered = Sent()
         for _ in range(size):

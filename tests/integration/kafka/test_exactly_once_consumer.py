@@ -85,13 +85,15 @@ async def test_markers_and_aborted_records_do_not_hold_the_offset_back(
             else:
                 producer.commit_transaction()
     hands = Hands(target)
-    async with member(kafka_settings, group, source, hands):
+    async with member(kafka_settings, group, source, hands) as consumer:
         await eventually(lambda: len(hands.records) == 4, "the committed records")
+        assert consumer.lag() == {TopicPartition(source, 0): 12}
         assert [record.value for record in hands.records] == [b"0", b"2", b"3", b"5"]
         assert hands.offsets == [0, 4, 6, 10]
         hands.finish_all()
         # What follows the last record stays unread until another comes: a marker is no record.
         await eventually(lambda: cluster.committed(group, source) == 11, "offset at 11")
+        assert consumer.lag() == {TopicPartition(source, 0): 0}
     assert cluster.log_range(source) == (0, 12)
 
 
