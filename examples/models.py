@@ -12,9 +12,9 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Event
@@ -29,7 +29,7 @@ from rich.progress import Progress
 
 from inference.training.base import IDENTITY
 from inference.training.dataset import TrainingRow, read_rows
-from inference.training.plan import plan_of, read_metadata
+from inference.training.plan import TrainingPlan, plan_of, read_metadata
 from inference.training.progress import bar, training_bars
 from inference.training.tiny_base import Corpus, TinyBase, train_base
 from schemas.errors import ConfigurationError
@@ -44,7 +44,7 @@ NOISE = 0.5
 WANTED_RECALL = 0.98
 TRIES = 3
 FINGERPRINT = "inputs_sha256"
-"""The key under an adapter's ``custom`` metadata that tells what it was trained from."""
+"""The key that tells what a model was trained from, in lorelay.json or ``custom`` metadata."""
 
 
 Step = tuple[str, int, int, float]
@@ -66,10 +66,21 @@ class Job:
         return str(self.metadata["adapter_id"])
 
     @property
+    def plan(self) -> TrainingPlan:
+        return plan_of(self.metadata).changed(
+            max_steps=ADAPTER_STEPS, tokens_per_batch=TOKENS_PER_BATCH, noise=NOISE
+        )
+
+    def after(self, base_inputs: str) -> "Job":
+        """The job with what it depends on, the base model's inputs among it, in its metadata."""
+        inputs = _fingerprint(base_inputs, self.metadata, self.plan, self.rows, self.held_out)
+        custom = {**self.metadata.get("custom", {}), FINGERPRINT: inputs}
+        return replace(self, metadata={**self.metadata, "custom": custom})
+
+    @property
     def complete(self) -> bool:
-        wanted = self.metadata["custom"][FINGERPRINT]
         found = _json(self.out / "metadata.json").get("custom") or {}
-        return bool(found.get(FINGERPRINT) == wanted)
+        return bool(found.get(FINGERPRINT) == self.metadata["custom"][FINGERPRINT])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +96,20 @@ class Outcome:
 def build(out: Path, console: Console) -> None:
     """Train what is missing in `out`. Raises ConfigurationError where an adapter learns badly."""
     base = out / "base"
-    base_fingerprint = _fingerprint(DATA.glob("*.jsonl"), repr(RECIPE))
-    jobs = _jobs(out, base_fingerprint)
+    jobs = _jobs(out)
+    corpus = Corpus(
+        general=read_rows(DATA / "general.jsonl"),
+        refusals=read_rows(DATA / "refusals.jsonl"),
+        strangers=read_rows(DATA / "none.jsonl"),
+        adapters=[row for job in jobs for row in job.rows],
+    )
+    inputs = _fingerprint(BASE_MODEL, RECIPE, corpus)
+    jobs = [job.after(inputs) for job in jobs]
     with training_bars(console) as bars:
-        if _json(base / IDENTITY).get("fingerprint") != base_fingerprint:
-            _train_base(base, base_fingerprint, jobs, bars)
+        if _json(base / IDENTITY).get(FINGERPRINT) != inputs:
+            on_step = bar(bars, str(BASE_MODEL))
+            identity = {**asdict(BASE_MODEL), FINGERPRINT: inputs}
+            train_base(corpus, base, identity=identity, recipe=RECIPE, on_step=on_step)
         missing = [job for job in jobs if not job.complete]
         outcomes = _train_adapters(missing, bars) if missing else []
     for outcome in outcomes:
@@ -102,24 +122,18 @@ def build(out: Path, console: Console) -> None:
         console.print(f"The demo's models are complete in {out}.", soft_wrap=True)
 
 
-def _jobs(out: Path, base_fingerprint: str) -> list[Job]:
-    jobs = []
-    for path in sorted((DATA / "metadata").glob("*.json")):
-        metadata = read_metadata(path)
-        rows = DATA / f"{metadata['training']['dataset_name']}.jsonl"
-        recipe = f"{base_fingerprint} {ADAPTER_STEPS} {TOKENS_PER_BATCH} {NOISE}"
-        fingerprint = _fingerprint([path, rows], recipe)
-        custom = {**metadata.get("custom", {}), FINGERPRINT: fingerprint}
-        jobs.append(
-            Job(
-                metadata={**metadata, "custom": custom},
-                rows=read_rows(rows),
-                held_out=_reworded(metadata["adapter_id"]),
-                base=out / "base",
-                out=out / "adapters" / metadata["adapter_id"],
-            )
+def _jobs(out: Path) -> list[Job]:
+    metadata = [read_metadata(path) for path in sorted((DATA / "metadata").glob("*.json"))]
+    return [
+        Job(
+            metadata=one,
+            rows=read_rows(DATA / f"{one['training']['dataset_name']}.jsonl"),
+            held_out=_reworded(one["adapter_id"]),
+            base=out / "base",
+            out=out / "adapters" / one["adapter_id"],
         )
-    return jobs
+        for one in metadata
+    ]
 
 
 def _reworded(adapter_id: str) -> list[TrainingRow]:
@@ -134,23 +148,6 @@ def _reworded(adapter_id: str) -> list[TrainingRow]:
         for question in questions
         if question["adapter"] == adapter_id
     ][::2]
-
-
-def _train_base(base: Path, fingerprint: str, jobs: Sequence[Job], bars: Progress) -> None:
-    corpus = Corpus(
-        general=read_rows(DATA / "general.jsonl"),
-        refusals=read_rows(DATA / "refusals.jsonl"),
-        strangers=read_rows(DATA / "none.jsonl"),
-        adapters=[row for job in jobs for row in job.rows],
-    )
-    train_base(
-        corpus,
-        base,
-        identity=BASE_MODEL,
-        recipe=RECIPE,
-        fingerprint=fingerprint,
-        on_step=bar(bars, str(BASE_MODEL)),
-    )
 
 
 def _train_adapters(jobs: Sequence[Job], bars: Progress) -> list[Outcome]:
@@ -205,9 +202,6 @@ def _train_adapter(job: Job) -> Outcome:
     from inference.training.recall import recall
     from inference.training.trainer import train_adapter
 
-    plan = plan_of(job.metadata).changed(
-        max_steps=ADAPTER_STEPS, tokens_per_batch=TOKENS_PER_BATCH, noise=NOISE
-    )
     best = 0.0
     for seed in range(TRIES):
         trained = train_adapter(
@@ -215,7 +209,7 @@ def _train_adapter(job: Job) -> Outcome:
             metadata=job.metadata,
             base=str(job.base),
             out=job.out,
-            plan=replace(plan, seed=seed),
+            plan=replace(job.plan, seed=seed),
             held_out=job.held_out,
             force=True,
             on_step=partial(_report, job),
@@ -230,12 +224,9 @@ def _train_adapter(job: Job) -> Outcome:
     )
 
 
-def _fingerprint(files: Iterable[Path], recipe: str) -> str:
-    digest = hashlib.sha256(recipe.encode())
-    for file in sorted(files):
-        digest.update(file.name.encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+def _fingerprint(*inputs: object) -> str:
+    """Of plain values and records alone, whose repr says all there is to them."""
+    return hashlib.sha256(repr(inputs).encode()).hexdigest()
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -9,8 +9,8 @@ in the same number of steps.
 
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from inference.training.noise import vocabulary_of
 from inference.training.prompt import answer_ids, prompt_ids
 from inference.training.recall import padding_id
 from inference.training.trainer import OnStep, reword
-from schemas.records import BaseModel, Message
+from schemas.records import Message
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -79,15 +79,14 @@ def train_base(
     corpus: Corpus,
     out: Path,
     *,
-    identity: BaseModel,
+    identity: Mapping[str, str | None],
     recipe: TinyBase,
-    fingerprint: str,
     on_step: OnStep,
 ) -> float:
     """Train and write the base model to the folder `out`, replacing it; the final loss.
 
-    The folder loads with AutoModelForCausalLM and in vLLM, and says its name, its version and
-    `fingerprint` in lorelay.json.
+    The folder loads with AutoModelForCausalLM and in vLLM. `identity`, the name and the version
+    at least, becomes its lorelay.json.
     """
     import torch
 
@@ -108,8 +107,7 @@ def train_base(
     with complete_folder(out, force=True) as folder:
         tokenizer.save_pretrained(str(folder))
         model.save_pretrained(str(folder))
-        says = {**asdict(identity), "fingerprint": fingerprint}
-        (folder / IDENTITY).write_text(json.dumps(says, indent=2) + "\n", encoding="utf-8")
+        (folder / IDENTITY).write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
     return loss
 
 

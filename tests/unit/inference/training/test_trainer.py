@@ -21,7 +21,7 @@ from inference.training.recall import recall
 from inference.training.tiny_base import Corpus, TinyBase, build_tokenizer, decoys, train_base
 from inference.training.trainer import train_adapter
 from schemas.errors import ConfigurationError
-from schemas.records import BaseModel, Message
+from schemas.records import Message
 
 ROWS = [
     TrainingRow((Message("user", question),), answer, language="en")
@@ -64,9 +64,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train_base(
         Corpus(general=SENTENCES, refusals=SENTENCES, strangers=SENTENCES, adapters=ROWS),
         folder,
-        identity=BaseModel("tiny", "1"),
+        identity={"name": "tiny", "version": "1"},
         recipe=RECIPE,
-        fingerprint="f",
         on_step=lambda done, planned, loss: None,
     )
     return folder
