@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -189,10 +189,13 @@ class ExactlyOnceConsumer:
             await self._fetch(consumer)
         finally:
             self._consumer, self._has_joined = None, False
-            await self._revoke()
-            with contextlib.suppress(KafkaError):
-                await consumer.stop()
-            await self._admin.close()
+            await _to_the_end(self._leave(consumer, self._admin))
+
+    async def _leave(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> None:
+        await self._revoke()
+        with contextlib.suppress(KafkaError):
+            await consumer.stop()
+        await admin.close()
 
     async def _fetch(self, consumer: AIOKafkaConsumer) -> None:
         while not (self._is_stopping.is_set() and not self.in_flight and not self._is_writing()):
@@ -346,6 +349,20 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         consumer = self._member._consumer
         if consumer is not None:
             await self._member._assign(consumer, assigned)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Awaits the work; who cancels this meanwhile has to wait for it, too.
+
+    A member that were cut short while it leaves would hold its partitions until its session
+    times out.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 def _sticky_assignor() -> type[StickyPartitionAssignor]:

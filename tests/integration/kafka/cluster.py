@@ -156,6 +156,10 @@ class Cluster:
         finally:
             consumer.close()
 
+    def members(self, group: str) -> int:
+        """How many members a group has."""
+        return len(self._admin.describe_consumer_groups([group])[group].result(_SECONDS).members)
+
     def delete_records(self, topic: str, before: int, partition: int = 0) -> None:
         """Moves the start of the log, as retention does."""
         target = TopicPartition(topic, partition, before)

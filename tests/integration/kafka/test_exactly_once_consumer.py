@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.errors import RecordTooLarge
-from streams.kafka.consumer import ConsumerOptions
+from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
 from streams.kafka.output import Output
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import PartitionTransactions
@@ -143,6 +143,24 @@ async def test_what_ends_between_two_assignments_is_kept_for_the_next(
         )
         assert len(hands.records) == 20
     assert sorted(values(cluster, target)) == sorted(numbered(20))
+
+
+@pytest.mark.parametrize("turns", [0, 1, 5, 25])
+async def test_whoever_is_cancelled_while_leaving_leaves_all_the_same(
+    cluster: Cluster, kafka_settings: KafkaSettings, group: str, turns: int
+) -> None:
+    source, target = cluster.create("in"), cluster.create("out")
+    options = ConsumerOptions(session_timeout=6.0)
+    consumer = ExactlyOnceConsumer(kafka_settings, group, source, Hands(target), options)
+    running = asyncio.create_task(consumer.run())
+    await eventually(lambda: consumer.not_ready is None, "member ready")
+    assert cluster.members(group) == 1
+    running.cancel()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert cluster.members(group) == 0
 
 
 async def test_rebalances_before_anything_is_committed_do_no_harm(
