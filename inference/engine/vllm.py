@@ -73,7 +73,7 @@ class VllmEngine:
             raise
         config = self._llm.vllm_config
         lora = config.lora_config
-        self._sampling_defaults = config.model_config.get_diff_sampling_param()
+        self._sampling_defaults = _sampling_defaults(config.model_config)
         self._prompts = Prompts(
             self._llm.renderer, self._settings, config.model_config.max_model_len
         )
@@ -194,6 +194,17 @@ class VllmEngine:
         kind = RequestOutputKind.DELTA if generation.stream else RequestOutputKind.FINAL_ONLY
         values = {"max_tokens": None} | self._sampling_defaults | _given(generation.sampling)
         return SamplingParams(**values, output_kind=kind, skip_clone=True)
+
+
+def _sampling_defaults(model: Any) -> dict[str, Any]:
+    """What generation_config.json says; vLLM itself passes over its ``do_sample: false``."""
+    defaults: dict[str, Any] = model.get_diff_sampling_param()
+    if (
+        model.generation_config != "vllm"
+        and model.try_get_generation_config().get("do_sample") is False
+    ):
+        defaults.setdefault("temperature", 0.0)
+    return defaults
 
 
 def _given(sampling: Sampling) -> dict[str, Any]:
