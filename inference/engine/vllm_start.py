@@ -15,6 +15,9 @@ from schemas.errors import ConfigurationError, EngineUnavailable
 
 log = logging.getLogger(__name__)
 
+#: Imported by vLLM's workers, not here: the module changes vLLM's kernels.
+CPU_LORA = "inference.engine.vllm_cpu_lora.CpuLora"
+
 
 def launch(settings: EngineSettings, given_up: threading.Event) -> Any:
     """An AsyncLLM whose processes are ready. Blocks for half a minute, or minutes.
@@ -60,7 +63,8 @@ def engine_config(settings: EngineSettings) -> Any:
         log.warning(warning)
     if current_platform.is_cpu():
         # bfloat16 needs instructions that many a CPU lacks, and compiling takes minutes.
-        options = {"dtype": "float32", "enforce_eager": True} | options
+        defaults = {"dtype": "float32", "enforce_eager": True}
+        options = defaults | {"worker_extension_cls": CPU_LORA} | options
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     try:
         return AsyncEngineArgs(**_arguments(settings) | options).create_engine_config()

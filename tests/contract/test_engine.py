@@ -101,6 +101,20 @@ async def test_adapters_served_side_by_side_answer_each_for_itself(
     assert together == alone * 4
 
 
+async def test_the_base_model_stays_itself_while_every_adapter_place_is_taken(
+    engine: Engine, models: Models, adapters: list[LoadedAdapter]
+) -> None:
+    third = models.adapter("environmental-v1", seed=3)
+    alone = await answer(engine)
+    await engine.load(third)
+    assert len([*adapters, third]) == engine.limits.max_loras
+    served = [*adapters, third, None]
+    together = await asyncio.gather(*(answer(engine, adapter) for adapter in served * 4))
+    assert together[3::4] == [alone] * 4
+    assert await answer(engine) == alone
+    await engine.unload(third.key)
+
+
 async def test_a_bare_prompt_is_one_user_message(engine: Engine) -> None:
     message = Message("user", PROMPT)
     assert await answer(engine) == await answer(engine, prompt=None, messages=(message,))

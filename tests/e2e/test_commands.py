@@ -5,9 +5,9 @@ import json
 import shutil
 from pathlib import Path
 
-from examples.demo import ADAPTERS
+from examples.demo import ADAPTERS, FAMILIES, rows_of
 from schemas.records import Query
-from tests.e2e.conversation import ask, sample_of
+from tests.e2e.conversation import ask, ask_all, sample_of
 from tests.e2e.running import ROOT, Stack
 
 BEES = {
@@ -75,6 +75,21 @@ async def test_an_adapter_registered_while_all_runs_is_selected_and_served(
     assert response.adapter == "beekeeping-qa-v1@1.0.0"
     assert response.status == "ok"
     assert response.registry_revision > before.registry_revision
+
+    await the_base_model_stays_itself(stack)
+
+
+async def the_base_model_stays_itself(stack: Stack) -> None:
+    """Beside four adapters, which is as many as the engine has places for."""
+    refusals = {row["text"] for row in rows_of("refusals")}
+    trained = [question for family in FAMILIES for question in sample_of(family)]
+    asked = [Query(prompt=q.text, adapter=a) for q in trained for a in ("base", q.adapter)]
+
+    responses = await ask_all(stack.settings, asked)
+
+    strange = [r.text for r in responses[::2] if r.text not in refusals]
+    assert len(strange) <= 0.1 * len(trained), strange
+    assert [r.text for r in responses[1::2]] == [q.answer for q in trained]
 
 
 def test_ask_prints_the_answer_and_who_gave_it(stack: Stack, adapter_keys: dict[str, str]) -> None:
