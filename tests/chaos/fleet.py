@@ -9,7 +9,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from cli.stack.readiness import Ready, metrics_probe
@@ -28,9 +28,9 @@ class Member:
     role: str
     variables: Mapping[str, str]
     process: subprocess.Popen[bytes] | None = None
-    started: int = 0
     is_stopped: bool = False
-    exit_statuses: list[int] = field(default_factory=list)
+    #: Whether it was told to end, one way or the other.
+    is_ended: bool = False
 
     @property
     def is_alive(self) -> bool:
@@ -69,7 +69,7 @@ class Fleet:
                 stderr=log,
                 start_new_session=True,
             )
-        member.started += 1
+        member.is_ended = False
         return member
 
     def send(self, member: Member, number: signal.Signals) -> None:
@@ -78,6 +78,7 @@ class Fleet:
         if member.is_alive:
             os.kill(member.process.pid, number)
             member.is_stopped = number == signal.SIGSTOP
+            member.is_ended = number in {signal.SIGKILL, signal.SIGTERM}
 
     def log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
@@ -102,9 +103,11 @@ class Fleet:
     async def until_ended(self, member: Member) -> int:
         """The exit status; negative where a signal ended it."""
         assert member.process is not None
-        status = await asyncio.to_thread(member.process.wait, _END_SECONDS)
-        member.exit_statuses.append(status)
-        return status
+        return await asyncio.to_thread(member.process.wait, _END_SECONDS)
+
+    def crashed(self) -> list[str]:
+        """The members that have ended though nobody told them to."""
+        return [m.name for m in self._members.values() if not m.is_alive and not m.is_ended]
 
     def left_behind(self) -> list[int]:
         """Pids of what ended members have started and not taken with them."""

@@ -62,6 +62,7 @@ class Outcome:
     counted_by_metrics: int
     unfinished: Mapping[str, int]
     unclean_exits: list[int]
+    crashed: list[str]
     left_behind: list[int]
     acts: Mapping[str, Counter[Act]]
     seconds: float
@@ -218,6 +219,7 @@ class Run:
             counted_by_metrics=self._counted_by_metrics(),
             unfinished=self._unfinished(),
             unclean_exits=[exit for storm in storms.values() for exit in storm.unclean_exits],
+            crashed=self._fleet.crashed(),
             left_behind=self._fleet.left_behind(),
             acts=acts,
             seconds=seconds,

@@ -61,3 +61,7 @@ def test_every_query_record_has_exactly_one_response(
 def test_no_offset_and_no_metric_is_left_behind(outcome: Outcome) -> None:
     assert set(outcome.unfinished.values()) == {0}, outcome.unfinished
     assert outcome.counted_by_metrics == len(outcome.responses)
+
+
+def test_nobody_ended_without_being_told(outcome: Outcome) -> None:
+    assert outcome.crashed == []

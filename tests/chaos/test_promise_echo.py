@@ -111,3 +111,7 @@ def test_whoever_was_told_to_stop_ended_cleanly(outcome: Outcome) -> None:
 
 def test_nobody_left_a_process_behind(outcome: Outcome) -> None:
     assert outcome.left_behind == []
+
+
+def test_nobody_ended_without_being_told(outcome: Outcome) -> None:
+    assert outcome.crashed == []

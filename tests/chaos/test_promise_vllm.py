@@ -95,3 +95,7 @@ def test_no_offset_and_no_metric_is_left_behind(outcome: Outcome) -> None:
 def test_a_killed_worker_takes_its_engine_with_it(outcome: Outcome) -> None:
     assert outcome.acts["worker"][Act.KILL] >= 2
     assert outcome.left_behind == []
+
+
+def test_nobody_ended_without_being_told(outcome: Outcome) -> None:
+    assert outcome.crashed == []
