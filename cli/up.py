@@ -86,7 +86,7 @@ def up(
         _show_log(Console(stderr=True), folder, error.name)
         raise
     console.print(f"\nKafka is at [bold]{record.kafka}[/]. Next:", highlight=False)
-    console.print('  lorelay ask "What causes anaemia?"', highlight=False)
+    console.print('  lorelay ask "How may sepsis show itself?"', highlight=False)
     console.print("  lorelay status | logs NAME | down", highlight=False)
 
 
