@@ -46,17 +46,17 @@ _HELP = """Serve many LoRA adapters of one base model from Kafka.
 
 Examples:
 
-  lorelay up                                  everything, with the demo's model
+  lorelay up                                   everything, with the demo's model
 
-  lorelay up --engine echo --workers 2        two workers, no model
+  lorelay up --engine echo --workers 2         two workers, no model
 
   lorelay ask "How may sepsis show itself?"    the adapter is selected by meaning
 
   lorelay route "How may sepsis show itself?"  shows the selection alone
 
-  lorelay logs worker --follow                what the worker does
+  lorelay logs worker --follow                 what the worker does
 
-  lorelay down                                stop everything
+  lorelay down                                 stop everything
 
 Settings come from LORELAY_* variables; LORELAY_KAFKA=host:port uses a cluster of yours.
 """
