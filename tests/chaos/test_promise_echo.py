@@ -31,7 +31,7 @@ def plan(scale: Scale, is_soak: bool) -> Plan:
         )
     return Plan(
         scale.echo_queries,
-        seconds=60,
+        seconds=50,
         burst=40,
         router={Act.JOIN: 1, Act.KILL: 3, Act.TERM: 1},
         worker={Act.JOIN: 2, Act.KILL: 4, Act.TERM: 1, Act.STOP: 1},
