@@ -4,7 +4,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-MAKEFLAGS += --no-builtin-rules --no-print-directory
+# Parts that don't need each other are set up side by side: models train while Maven fetches.
+MAKEFLAGS += --no-builtin-rules --no-print-directory --jobs=3
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9

@@ -38,11 +38,19 @@ from schemas.records import BaseModel
 DATA = Path(__file__).resolve().parent / "data"
 BASE_MODEL = BaseModel("lorelay-demo-base", "1.0.0")
 RECIPE = TinyBase()
-ADAPTER_STEPS = 300
+ADAPTER_STEPS = 350
 TOKENS_PER_BATCH = 500
 NOISE = 0.5
 WANTED_RECALL = 0.98
 TRIES = 3
+_PRELOADED = [
+    "inference.training.fit",
+    "inference.training.recall",
+    "inference.training.trainer",
+    "peft",
+    "transformers.generation.utils",
+    "transformers.models.llama.modeling_llama",
+]
 FINGERPRINT = "inputs_sha256"
 """The key that tells what a model was trained from, in lorelay.json or ``custom`` metadata."""
 
@@ -153,11 +161,13 @@ def _reworded(adapter_id: str) -> list[TrainingRow]:
 def _train_adapters(jobs: Sequence[Job], bars: Progress) -> list[Outcome]:
     """All at once, in a process with one thread each: threads gain little at this size."""
     reports = {job.adapter_id: bar(bars, job.adapter_id) for job in jobs}
-    spawn = multiprocessing.get_context("spawn")
-    steps: SimpleQueue[Step] = spawn.SimpleQueue()
-    stop = spawn.Event()
+    # Their common parent imports what they need, once, and has no threads that a fork would lose.
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(_PRELOADED)
+    steps: SimpleQueue[Step] = forks.SimpleQueue()
+    stop = forks.Event()
     with ProcessPoolExecutor(
-        len(jobs), spawn, initializer=_single_thread, initargs=(steps, stop)
+        len(jobs), forks, initializer=_single_thread, initargs=(steps, stop)
     ) as pool:
         try:
             waiting = [pool.submit(_train_adapter, job) for job in jobs]
