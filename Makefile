@@ -24,6 +24,7 @@ BROKER := $(if $(LORELAY_KAFKA),,.broker/jars/.ready)
 STREAMS := .venv/.ready
 WORKER_ENV := .venv-worker/.ready-$(WORKER)
 MODELS := .lorelay/models/demo/.ready
+IMPORTED := .venv/.imported .venv-worker/.imported-$(WORKER)
 
 # What needs vLLM or PEFT in the test's own process runs in the worker environment.
 WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
@@ -42,7 +43,7 @@ setup: $(STREAMS) $(WORKER_ENV) $(BROKER) ## Both environments and the broker, o
 models: setup $(MODELS) ## The demo's base model and adapters, trained once
 	@:
 
-demo: models ## Start everything and watch queries find their adapters
+demo: models $(IMPORTED) ## Start everything and watch queries find their adapters
 	@.venv/bin/python examples/demo.py $(ARGS)
 
 ##@ Develop
@@ -141,6 +142,17 @@ $(WORKER_ENV): requirements/worker-$(WORKER).txt pyproject.toml | .uv/.ready
 	@mkdir -p .broker
 	@mvn --quiet --batch-mode --file $< dependency:copy-dependencies \
 	  -DoutputDirectory=$(abspath $(@D)) >.broker/maven.log 2>&1 || { cat .broker/maven.log >&2; exit 1; }
+	@touch $@
+
+# Python compiles what it imports for the first time: half a minute of the first start, which is
+# spent here while the models train.
+.venv/.imported: $(STREAMS)
+	@.venv/bin/python -c 'from streams.selection.encoder import load_encoder; load_encoder()'
+	@touch $@
+
+.venv-worker/.imported-$(WORKER): $(WORKER_ENV)
+	@HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 VLLM_LOGGING_LEVEL=ERROR \
+	  .venv-worker/bin/python -c 'import vllm.v1.engine.async_llm' 2>/dev/null
 	@touch $@
 
 # The script itself leaves alone what is complete.

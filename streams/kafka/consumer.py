@@ -40,9 +40,14 @@ class Handler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConsumerOptions:
-    """How a member takes part in its group; times in seconds."""
+    """How a member takes part in its group; times in seconds.
+
+    A fetch is answered once there are ``fetch_min_bytes``, or after ``fetch_max_wait``.
+    """
 
     max_in_flight: int = 256
+    fetch_min_bytes: int = 1
+    fetch_max_wait: float = 0.5
     linger_seconds: float = 0.0
     session_timeout: float = 10.0
     instance_id: str | None = None
@@ -178,7 +183,8 @@ class ExactlyOnceConsumer:
             rebalance_timeout_ms=30_000,
             # Polls stop while nothing may start: that is back-pressure, not a stall.
             max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
-            fetch_max_wait_ms=500,
+            fetch_min_bytes=self._options.fetch_min_bytes,
+            fetch_max_wait_ms=int(self._options.fetch_max_wait * 1000),
             **self._settings.client_kwargs(),
         )
         try:

@@ -25,6 +25,8 @@ from streams.telemetry.metrics import RouterMetrics
 log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.5
+#: Windows take seconds: responses are fetched by the second, not one by one.
+_FETCH_BYTES, _FETCH_SECONDS = 64 * 1024, 1.0
 #: Responses in open windows, at most; beyond it reading waits for windows to close.
 _MAX_OPEN = 100_000
 
@@ -52,6 +54,8 @@ class MetricsAgent:
             self,
             ConsumerOptions(
                 max_in_flight=_MAX_OPEN,
+                fetch_min_bytes=_FETCH_BYTES,
+                fetch_max_wait=_FETCH_SECONDS,
                 session_timeout=settings.session_timeout,
                 instance_id=settings.instance,
             ),
