@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.engine.protocol import Completion, LoadedAdapter
@@ -30,7 +30,6 @@ def test_the_engine_is_asked_what_the_query_asks() -> None:
     assert (made.priority, made.stream, made.adapter) == (8, True, ADAPTER)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 9), st.integers(0, 9))
 def test_every_attempt_at_every_record_has_an_id_of_its_own(
     first: int, second: int, offset: int, other: int
@@ -68,7 +67,6 @@ def test_a_stage_that_was_never_reached_has_no_time() -> None:
     assert (found.engine_queue_ms, found.first_token_ms, found.inference_ms) == (None, None, None)
 
 
-@settings(deadline=None)
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
 def test_a_client_whose_clock_is_ahead_did_not_wait_less_than_nothing(
     ahead_ms: float, routing_ms: float

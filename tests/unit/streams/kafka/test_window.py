@@ -56,7 +56,7 @@ class Member:
 
 
 @given(logs(), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_record_is_committed_exactly_once_whatever_is_killed(
     log: Log, data: st.DataObject
 ) -> None:
@@ -89,7 +89,6 @@ def test_every_record_is_committed_exactly_once_whatever_is_killed(
 
 
 @given(st.integers(0, 10_000), st.sets(st.integers(0, MAX_SPAN - 1)))
-@settings(deadline=None)
 def test_a_window_reads_back_as_it_was_written(position: int, finished: set[int]) -> None:
     window = OffsetWindow(position)
     for offset in range(position, position + max(finished, default=0) + 1):

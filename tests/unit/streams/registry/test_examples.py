@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codec import Codec
@@ -73,7 +73,6 @@ def test_many_examples_are_cut_into_parts_that_fit_a_record() -> None:
         assert len(Codec().encode(part)) <= MAX_PART_BYTES + 200
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=50).map(Example), max_size=30))
 def test_no_example_is_lost_or_moved(examples: list[Example]) -> None:
     parts = split(version(), examples)

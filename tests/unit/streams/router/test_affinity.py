@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from math import ceil
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.router.affinity import SLACK, PartitionChoice
@@ -12,7 +12,6 @@ partition_counts = st.integers(1, 32)
 adapters = st.text(min_size=1, max_size=12)
 
 
-@settings(deadline=None)
 @given(partition_counts, st.lists(adapters, max_size=300))
 def test_every_choice_is_a_partition_that_there_is(count: int, names: list[str]) -> None:
     choice = PartitionChoice(count)
@@ -20,7 +19,6 @@ def test_every_choice_is_a_partition_that_there_is(count: int, names: list[str])
     assert choice.partitions == count
 
 
-@settings(deadline=None)
 @given(partition_counts, st.lists(st.integers(0, 5).map("adapter-{}".format), max_size=500))
 def test_no_partition_is_given_more_than_its_share_and_the_slack(
     count: int, names: list[str]
@@ -33,7 +31,6 @@ def test_no_partition_is_given_more_than_its_share_and_the_slack(
         assert given_to[partition] <= ceil((1 + SLACK) * total / count)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 8), st.integers(1, 2000))
 def test_a_single_adapter_is_spread_over_all_partitions(count: int, requests: int) -> None:
     choice = PartitionChoice(count)
@@ -44,7 +41,6 @@ def test_a_single_adapter_is_spread_over_all_partitions(count: int, requests: in
         assert len(given_to) >= count / (1 + SLACK)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 16), adapters)
 def test_routers_that_have_just_started_agree(count: int, name: str) -> None:
     assert PartitionChoice(count).choose(name) == PartitionChoice(count).choose(name)
@@ -60,7 +56,6 @@ def test_many_adapters_keep_to_few_partitions_each() -> None:
     assert at_home > 0.75 * 40_000
 
 
-@settings(deadline=None)
 @given(st.integers(1, 16), adapters)
 def test_one_more_partition_draws_adapters_to_itself_only(count: int, name: str) -> None:
     before = PartitionChoice(count).choose(name)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from time import perf_counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import DeadlineExceeded, UnknownAdapter
@@ -63,7 +63,6 @@ def test_a_query_without_a_time_was_created_when_its_record_was() -> None:
     assert completed(Query(prompt="x", created_at=earlier), ORIGIN, NOW).created_at == earlier
 
 
-@settings(deadline=None)
 @given(st.floats(min_value=0.001, max_value=1e9))
 def test_a_timeout_becomes_a_deadline_from_the_creation_on(timeout_ms: float) -> None:
     created = NOW - timedelta(hours=1)
@@ -91,7 +90,6 @@ def test_a_deadline_is_over_when_it_is_reached() -> None:
         check_deadline(query, NOW)
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1))
 def test_an_id_is_found_in_json_that_is_no_query(name: str) -> None:
     payload = json.dumps({"id": name, "prompt": 7}, ensure_ascii=False)
@@ -110,7 +108,6 @@ def test_no_id_is_made_up(payload: bytes) -> None:
     assert claimed_id(payload) is None
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_may_be_asked_for_an_id(payload: bytes) -> None:
     assert claimed_id(payload) is None or payload

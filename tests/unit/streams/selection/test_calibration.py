@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.selection.calibration import (
@@ -23,14 +23,12 @@ scores = st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=200).map(np.a
 rates = st.floats(0.001, 0.5)
 
 
-@settings(deadline=None)
 @given(scores, rates)
 def test_at_most_the_stated_share_is_rejected(values: np.ndarray, rate: float) -> None:
     rejected = (values < lower_bound(values, rate)).mean()
     assert rejected <= rate
 
 
-@settings(deadline=None)
 @given(scores, rates, rates)
 def test_a_greater_share_never_lowers_the_threshold(
     values: np.ndarray, one: float, other: float
@@ -39,7 +37,6 @@ def test_a_greater_share_never_lowers_the_threshold(
     assert lower_bound(values, low) <= lower_bound(values, high)
 
 
-@settings(deadline=None)
 @given(scores, rates, st.randoms())
 def test_the_order_of_the_scores_makes_no_difference(
     values: np.ndarray, rate: float, random: Random
@@ -125,7 +122,6 @@ def test_many_examples_are_thinned_out_evenly() -> None:
     assert (texts.rows[0], texts.rows[-1]) == (0, 2499)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(1, 100))
 def test_a_thinned_out_choice_is_distinct_and_in_order(count: int, most: int) -> None:
     chosen = evenly(np.arange(count), most)

@@ -61,7 +61,7 @@ def test_a_text_has_the_same_vector_in_any_batch(use: SentenceEncoder, size: int
 
 
 @settings(
-    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(st.text(st.characters(codec=None), max_size=60), min_size=1, max_size=5))
 def test_no_text_breaks_it(use: SentenceEncoder, texts: list[str]) -> None:
@@ -70,7 +70,6 @@ def test_no_text_breaks_it(use: SentenceEncoder, texts: list[str]) -> None:
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(len(texts)), abs=1e-5)
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec=None), max_size=300), st.integers(1, 40))
 def test_what_is_read_of_a_text_is_bounded(text: str, times: int) -> None:
     read = readable(text * times)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.selection.index import NEIGHBOURS, ExampleIndex, nearest_mean
@@ -52,7 +52,6 @@ def test_the_order_of_the_adapters_makes_no_difference() -> None:
     assert (one.vectors == other.vectors).all()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 2 * NEIGHBOURS))
 def test_scores_are_cosines(seed: int, queries: int, count: int) -> None:
     examples = vectors(count, seed)
@@ -63,7 +62,6 @@ def test_scores_are_cosines(seed: int, queries: int, count: int) -> None:
     assert (scores >= -1.0).all()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 20))
 def test_another_example_never_takes_a_full_set_further_away(seed: int, more: int) -> None:
     queries, few = vectors(5, seed), vectors(NEIGHBOURS, seed + 1)

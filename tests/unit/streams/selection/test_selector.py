@@ -207,7 +207,7 @@ queries = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(topics, st.randoms(use_true_random=False), queries)
 def test_what_was_learnt_in_which_order_makes_no_difference(
     names: list[str], random: Random, texts: list[str]
@@ -224,7 +224,7 @@ def test_what_was_learnt_in_which_order_makes_no_difference(
     assert decide(one, texts) == decide(other, texts)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(topics, queries)
 def test_forgetting_undoes_learning(names: list[str], texts: list[str]) -> None:
     selector = learnt(*names, count=8)
@@ -237,7 +237,6 @@ def test_forgetting_undoes_learning(names: list[str], texts: list[str]) -> None:
 SELECTOR = learnt(*TOPICS)
 
 
-@settings(deadline=None)
 @given(queries)
 def test_a_query_is_decided_alike_in_any_batch(texts: list[str]) -> None:
     together = decide(SELECTOR, texts)
@@ -248,7 +247,6 @@ def test_a_query_is_decided_alike_in_any_batch(texts: list[str]) -> None:
         assert alone.margin == pytest.approx(decision.margin, abs=1e-5)
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=8))
 def test_any_text_gets_a_decision_with_scores_that_are_cosines(texts: list[str]) -> None:
     for decision in decide(SELECTOR, texts, None):

@@ -1,0 +1,1 @@
+"""Which waiting request the engine gets next: priorities, and fairness within them. Pure."""

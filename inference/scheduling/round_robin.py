@@ -1,0 +1,105 @@
+"""Deficit round robin over named flows, which may hold flows themselves. Pure.
+
+M. Shreedhar and G. Varghese, "Efficient fair queueing using deficit round robin" (1995). Every
+flow with something waiting gets the same share of the work by cost, whatever the others bring;
+what one does not use is shared by the rest.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from typing import Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+
+#: What a flow may spend in a round, in tokens: about one request, so that flows alternate.
+QUANTUM = 256.0
+#: Above this much a request counts as this much: it bounds how long a flow has to save up.
+MAX_COST = 64 * QUANTUM
+
+
+class Entry(Generic[T]):
+    """A waiting item and its cost in tokens; `is_removed` once nobody wants it any more."""
+
+    __slots__ = ("cost", "is_removed", "item")
+
+    def __init__(self, item: T, cost: float) -> None:
+        self.item = item
+        self.cost = min(max(cost, 1.0), MAX_COST)
+        self.is_removed = False
+
+
+class _Flow(Protocol[T]):
+    def head(self) -> Entry[T] | None: ...
+
+    def pop(self) -> None: ...
+
+
+class Fifo(Generic[T]):
+    """Entries in their order."""
+
+    def __init__(self) -> None:
+        self._entries: deque[Entry[T]] = deque()
+
+    def push(self, path: tuple[Hashable, ...], entry: Entry[T]) -> None:
+        """Adds an entry; there is nothing below, so `path` is empty."""
+        assert not path
+        self._entries.append(entry)
+
+    def head(self) -> Entry[T] | None:
+        """The next entry, None where nothing waits."""
+        while self._entries and self._entries[0].is_removed:
+            self._entries.popleft()
+        return self._entries[0] if self._entries else None
+
+    def pop(self) -> None:
+        """Takes the head away."""
+        self._entries.popleft()
+
+
+class RoundRobin(Generic[T]):
+    """Flows in turn; `depth` levels of them, each a part of an entry's path."""
+
+    def __init__(self, depth: int) -> None:
+        assert depth > 0
+        self._depth = depth
+        self._flows: OrderedDict[Hashable, Fifo[T] | RoundRobin[T]] = OrderedDict()
+        self._deficits: dict[Hashable, float] = {}
+
+    def push(self, path: tuple[Hashable, ...], entry: Entry[T]) -> None:
+        """Adds an entry to the flow that `path` names, behind what waits there."""
+        name, *rest = path
+        flow = self._flows.get(name)
+        if flow is None:
+            flow = Fifo() if self._depth == 1 else RoundRobin(self._depth - 1)
+            # The flow at the front has been given what it may spend in its turn.
+            self._deficits[name] = 0.0 if self._flows else QUANTUM
+            self._flows[name] = flow
+        flow.push(tuple(rest), entry)
+
+    def head(self) -> Entry[T] | None:
+        """The entry whose turn it is, None where nothing waits."""
+        while self._flows:
+            name, flow = next(iter(self._flows.items()))
+            entry = flow.head()
+            if entry is not None and entry.cost <= self._deficits[name]:
+                return entry
+            if entry is None:
+                # A flow that waits for nothing saves nothing up.
+                del self._flows[name], self._deficits[name]
+            else:
+                self._flows.move_to_end(name)
+            self._give_turn()
+        return None
+
+    def pop(self) -> None:
+        """Takes the head away, and its cost off its flow."""
+        entry = self.head()
+        assert entry is not None, "nothing waits"
+        name, flow = next(iter(self._flows.items()))
+        flow.pop()
+        self._deficits[name] -= entry.cost
+
+    def _give_turn(self) -> None:
+        for name in self._flows:
+            self._deficits[name] += QUANTUM
+            break

@@ -1,0 +1,59 @@
+"""What waits for the engine, and in which order it goes. Pure.
+
+Priorities are strict: while something of a higher one waits, nothing of a lower one goes. Among
+equals the adapters take turns by cost, and within an adapter the tenants do, so that neither a
+hot adapter nor a busy tenant makes the others wait for its backlog.
+"""
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from inference.scheduling.round_robin import Entry, RoundRobin
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Scheduler(Generic[T]):
+    """Items by priority (the highest number first), adapter and tenant.
+
+    It never holds work back: as long as something waits, `pop` gives something.
+    """
+
+    def __init__(self) -> None:
+        self._bands: dict[int, RoundRobin[T]] = {}
+        self._entries: dict[T, Entry[T]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def push(
+        self, item: T, *, priority: int, adapter: str | None, tenant: str | None, cost: float
+    ) -> None:
+        """Adds an item, unlike all that wait; `cost` is about the tokens it will take."""
+        assert item not in self._entries
+        entry = self._entries[item] = Entry(item, cost)
+        band = self._bands.get(priority)
+        if band is None:
+            band = self._bands[priority] = RoundRobin(depth=2)
+        band.push((adapter, tenant), entry)
+
+    def pop(self) -> T | None:
+        """Takes the next item out; None where nothing waits."""
+        for priority in sorted(self._bands, reverse=True):
+            band = self._bands[priority]
+            entry = band.head()
+            if entry is None:
+                del self._bands[priority]
+                continue
+            band.pop()
+            del self._entries[entry.item]
+            return entry.item
+        return None
+
+    def remove(self, item: T) -> bool:
+        """Takes an item out of turn; False where it does not wait."""
+        entry = self._entries.pop(item, None)
+        if entry is None:
+            return False
+        entry.is_removed = True
+        return True

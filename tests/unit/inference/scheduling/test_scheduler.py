@@ -1,0 +1,152 @@
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.scheduling.round_robin import MAX_COST, QUANTUM
+from inference.scheduling.scheduler import Scheduler
+
+
+@dataclass(frozen=True)
+class Item:
+    number: int
+    priority: int = 5
+    adapter: str | None = "a"
+    tenant: str | None = None
+    cost: float = QUANTUM
+
+
+def push(scheduler: Scheduler[Item], items: Iterable[Item]) -> None:
+    for item in items:
+        scheduler.push(
+            item,
+            priority=item.priority,
+            adapter=item.adapter,
+            tenant=item.tenant,
+            cost=item.cost,
+        )
+
+
+def drain(scheduler: Scheduler[Item]) -> list[Item]:
+    popped = []
+    while (item := scheduler.pop()) is not None:
+        popped.append(item)
+    return popped
+
+
+@st.composite
+def items(draw: st.DrawFn) -> list[Item]:
+    drawn = draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, 9),
+                st.sampled_from([None, "a", "b", "c"]),
+                st.sampled_from([None, "t", "u"]),
+                st.floats(0, 2 * MAX_COST),
+            ),
+            max_size=60,
+        )
+    )
+    return [Item(number, *fields) for number, fields in enumerate(drawn)]
+
+
+@given(items(), st.data())
+def test_everything_comes_out_once_but_what_was_removed(
+    pushed: list[Item], data: st.DataObject
+) -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    push(scheduler, pushed)
+    removed = data.draw(st.sets(st.sampled_from(pushed))) if pushed else set()
+    for item in removed:
+        assert scheduler.remove(item)
+        assert not scheduler.remove(item)
+    assert len(scheduler) == len(pushed) - len(removed)
+    popped = drain(scheduler)
+    assert Counter(popped) == Counter(item for item in pushed if item not in removed)
+    assert len(scheduler) == 0
+
+
+@given(items())
+def test_a_higher_priority_goes_first_and_a_flow_keeps_its_order(pushed: list[Item]) -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    push(scheduler, pushed)
+    popped = drain(scheduler)
+    assert [item.priority for item in popped] == sorted(
+        (item.priority for item in pushed), reverse=True
+    )
+    flows: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
+    for item in popped:
+        flows[item.priority, item.adapter, item.tenant].append(item.number)
+    assert all(numbers == sorted(numbers) for numbers in flows.values())
+
+
+@given(st.lists(st.one_of(items(), st.integers(1, 20)), max_size=12))
+def test_it_never_holds_back_what_waits(acts: list[list[Item] | int]) -> None:
+    scheduler: Scheduler[tuple[int, Item]] = Scheduler()
+    waiting = 0
+    for number, act in enumerate(acts):
+        if isinstance(act, int):
+            for _ in range(act):
+                assert (scheduler.pop() is not None) == (waiting > 0)
+                waiting = max(0, waiting - 1)
+        else:
+            for item in act:
+                scheduler.push(
+                    (number, item),
+                    priority=item.priority,
+                    adapter=item.adapter,
+                    tenant=item.tenant,
+                    cost=item.cost,
+                )
+            waiting += len(act)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.floats(QUANTUM / 4, MAX_COST), min_size=2),
+    st.integers(1, 5),
+)
+def test_flows_that_always_wait_get_the_same_cost(costs: dict[str, float], rounds: int) -> None:
+    """Shreedhar and Varghese's bound: no flow is ahead by more than a quantum and three items."""
+    scheduler: Scheduler[Item] = Scheduler()
+    number = 0
+    for adapter, cost in costs.items():
+        for _ in range(2 + int(rounds * max(costs.values()) / cost)):
+            number += 1
+            push(scheduler, [Item(number, adapter=adapter, cost=cost)])
+    served: Counter[str] = Counter()
+    waiting = Counter({a: 2 + int(rounds * max(costs.values()) / c) for a, c in costs.items()})
+    while min(waiting.values()) > 0:
+        item = scheduler.pop()
+        assert item is not None and item.adapter is not None
+        waiting[item.adapter] -= 1
+        served[item.adapter] += item.cost  # type: ignore[assignment]
+        ahead = max(served[a] for a in costs) - min(served[a] for a in costs)
+        assert ahead <= QUANTUM + 3 * max(costs.values()) + 1e-6
+
+
+@given(st.integers(1, 500), st.integers(0, 5))
+def test_a_backlog_of_one_adapter_makes_nobody_wait(backlog: int, others: int) -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    push(scheduler, (Item(number) for number in range(backlog)))
+    push(scheduler, (Item(1000 + n, adapter=f"other{n}") for n in range(others)))
+    push(scheduler, [Item(5000, adapter="cold")])
+    popped = drain(scheduler)
+    assert popped.index(Item(5000, adapter="cold")) <= 2 * (others + 1)
+
+
+@given(st.integers(1, 500))
+def test_a_backlog_of_one_tenant_makes_no_other_wait(backlog: int) -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    push(scheduler, (Item(number, tenant="busy") for number in range(backlog)))
+    push(scheduler, [Item(5000, tenant="quiet")])
+    assert drain(scheduler).index(Item(5000, tenant="quiet")) <= 2
+
+
+def test_a_costly_item_waits_until_its_flow_has_saved_up_and_no_longer() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    dear = Item(0, adapter="dear", cost=4 * QUANTUM)
+    push(scheduler, [dear])
+    push(scheduler, (Item(n, adapter="cheap") for n in range(1, 20)))
+    assert 2 <= drain(scheduler).index(dear) <= 4
