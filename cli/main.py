@@ -32,6 +32,7 @@ COMMANDS = (
     Entry("logs", "cli.logs:logs", "Show or follow a process's log.", _STACK),
     Entry("down", "cli.down:down", "Stop what `up` started.", _STACK),
     Entry("ask", "cli.ask:ask", "Send a query and print its answer.", _QUERIES),
+    Entry("cancel", "cli.cancel:cancel", "Take queries back that are not answered yet.", _QUERIES),
     Entry("route", "cli.route:route", "Show which adapter a text selects, and why.", _QUERIES),
     Entry("adapters", "cli.adapters:app", "Register, list and show adapters.", _QUERIES),
     Entry("metrics", "cli.metrics:metrics", "Show figures by adapter.", _QUERIES),

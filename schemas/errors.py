@@ -21,6 +21,7 @@
        +- Overloaded            overloaded           yes        -
        +- EngineError           engine               yes        yes
        |  +- EngineUnavailable  engine               yes        yes
+       |     +- EngineCrashed   engine               yes        yes
        +- InternalError         internal             -          yes
 
 A RequestError becomes a response with status "error"; the others stop a command.
@@ -232,6 +233,12 @@ class EngineUnavailable(EngineError):
     """The engine is dead, stopped or not reached."""
 
     code = "engine_unavailable"
+
+
+class EngineCrashed(EngineUnavailable):
+    """The engine's process died with the request in it, which may have been why."""
+
+    code = "engine_crashed"
 
 
 class InternalError(RequestError):

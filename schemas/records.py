@@ -18,6 +18,9 @@ Fallback = Literal["previous", "base", "none"]
 BASE = "base"
 """The reference that asks for the base model, and its name where an adapter's would stand."""
 
+PREVIOUS = "previous"
+"""The `fallback` that asks for an older version of the adapter's family."""
+
 
 class Record:
     """What is a Kafka record of its own, with a schema in ``schemas/avro``."""
@@ -148,6 +151,8 @@ class InferenceRequest(Record):
     origin: Origin
     attempt: int = 1
     registry_revision: int = -1
+    crashes: int = 0
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +386,7 @@ class WorkerState(Record):
     max_loras: int | None = None
     max_lora_rank: int | None = None
     resident_adapters: tuple[str, ...] = ()
+    failed_adapters: Mapping[str, str] = field(default_factory=dict)
     in_flight: int = 0
     host: str | None = None
     started_at: datetime | None = None

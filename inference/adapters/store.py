@@ -91,6 +91,11 @@ class AdapterStore:
             self._preloaded.pop(key, None)
             await self._engine.unload(key)
 
+    def forget(self) -> None:
+        """The engine was started anew and holds nothing any more."""
+        self._resident.clear()
+        self._preloaded.clear()
+
     async def _adopt(self, version: AdapterVersion) -> None:
         """Take a preloaded adapter for the registered version, if its weights are the same."""
         sha256 = self._preloaded.pop(version.key)

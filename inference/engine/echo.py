@@ -18,8 +18,9 @@ from inference.engine.protocol import (
     Generation,
     LoadedAdapter,
 )
-from inference.engine.running import Request, Running, check_folder, check_loadable
+from inference.engine.running import Running, check_folder, check_loadable
 from inference.engine.slots import Slots
+from inference.interruption import Interruption
 from schemas.errors import EngineUnavailable, PromptTooLong
 from schemas.records import BASE, Usage
 
@@ -36,6 +37,7 @@ class EchoEngine:
         self._slots = Slots(limits.max_num_seqs)
         self._running = Running()
         self._started = False
+        self._served = 0
 
     @property
     def limits(self) -> EngineLimits:
@@ -50,6 +52,7 @@ class EchoEngine:
         """End what runs with EngineUnavailable."""
         self._started = False
         self._running.end_all(EngineUnavailable("The engine was stopped."))
+        self._running = Running()
 
     async def load(self, adapter: LoadedAdapter) -> None:
         """Take the adapter in as a real engine would, without reading its weights."""
@@ -109,13 +112,18 @@ class EchoEngine:
         """It has no metrics of its own."""
         return b""
 
+    def progress(self) -> int | None:
+        """Words served so far."""
+        return self._served
+
     async def healthy(self) -> bool:
         """True between start and stop."""
         return self._started
 
-    async def _serve(self, request: Request, pieces: int) -> None:
+    async def _serve(self, request: Interruption, pieces: int) -> None:
         with request.interruptible():
             await asyncio.sleep(self._service_s / pieces)
+        self._served += 1
 
     def _prompt_tokens(self, generation: Generation) -> int:
         text = adapter_text(generation)

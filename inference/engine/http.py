@@ -157,6 +157,10 @@ class HttpEngine:
         """Nothing: the server's metrics are to be had at the server."""
         return b""
 
+    def progress(self) -> int | None:
+        """What the server is at can't be seen from here."""
+        return None
+
     async def healthy(self) -> bool:
         """Whether the server lists its models."""
         try:

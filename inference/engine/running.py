@@ -7,56 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from inference.engine.protocol import EngineLimits, Generation, LoadedAdapter
+from inference.interruption import Interruption
 from schemas.errors import AdapterUnavailable, Cancelled, InternalError, RequestError
-
-
-class Request:
-    """A running request, which can be ended from outside while it waits."""
-
-    def __init__(self, generation: Generation) -> None:
-        self.generation = generation
-        self._ended_by: RequestError | None = None
-        self._waiting: asyncio.Task[object] | None = None
-
-    def end(self, reason: RequestError) -> None:
-        """Have it end with ``reason``, unless another reason was first."""
-        if self._ended_by is None:
-            self._ended_by = reason
-            if self._waiting is not None:
-                self._waiting.cancel()
-
-    def check(self) -> None:
-        """Raise what ended the request, if anything did."""
-        if self._ended_by is not None:
-            raise self._ended_by
-
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Let ``end`` interrupt an await inside; it raises the reason in place of its result.
-
-        The task is cancelled and un-cancelled as ``asyncio.timeout`` does it, and only while it
-        is inside: a caller that handles a Delta meanwhile is not disturbed.
-        """
-        self.check()
-        task = asyncio.current_task()
-        assert task is not None, "generate() runs in a task"
-        others = task.cancelling()
-        self._waiting = task
-        try:
-            yield
-        except asyncio.CancelledError:
-            if self._ended_by is not None and task.uncancel() <= others:
-                raise self._ended_by from None
-            raise
-        finally:
-            self._waiting = None
 
 
 class Running:
     """The running requests and the loaded adapters of one engine."""
 
     def __init__(self) -> None:
-        self._requests: dict[str, Request] = {}
+        self._requests: dict[str, Interruption] = {}
         self._adapters: dict[str, LoadedAdapter] = {}
         self._in_use: Counter[str] = Counter()
         self._drained: dict[str, asyncio.Event] = {}
@@ -66,7 +25,7 @@ class Running:
         return len(self._requests)
 
     @contextmanager
-    def track(self, generation: Generation) -> Iterator[Request]:
+    def track(self, generation: Generation) -> Iterator[Interruption]:
         """Count a request as running while the block lasts.
 
         Raises AdapterUnavailable if its adapter is not loaded, InternalError if its id is taken.
@@ -76,7 +35,7 @@ class Running:
             raise InternalError(f"Request {request_id} is running already.")
         if adapter is not None and adapter.key not in self._adapters:
             raise AdapterUnavailable(adapter.key, "it is not loaded in this engine.")
-        request = self._requests[request_id] = Request(generation)
+        request = self._requests[request_id] = Interruption()
         if adapter is not None:
             self._in_use[adapter.key] += 1
         try:

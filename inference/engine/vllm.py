@@ -26,6 +26,7 @@ from inference.engine.vllm_prompt import Prompts
 from inference.engine.vllm_start import brief, end, launch
 from schemas.errors import (
     AdapterUnavailable,
+    EngineCrashed,
     EngineError,
     EngineUnavailable,
     InvalidRequest,
@@ -33,6 +34,8 @@ from schemas.errors import (
     PromptTooLong,
 )
 from schemas.records import Sampling, Usage
+
+_TOKENS = {"vllm:prompt_tokens", "vllm:generation_tokens"}
 
 
 class VllmEngine:
@@ -91,6 +94,9 @@ class VllmEngine:
     async def stop(self) -> None:
         """End what runs with EngineUnavailable, then vLLM's processes within 5 seconds."""
         self._running.end_all(EngineUnavailable("The engine was stopped."))
+        # Another start begins with nothing loaded.
+        self._running = Running()
+        self._lora_requests = {}
         llm, self._llm, self._limits = self._llm, None, None
         if llm is not None:
             await asyncio.to_thread(end, llm)
@@ -176,6 +182,16 @@ class VllmEngine:
         registry.register(_VllmMetrics())
         return generate_latest(registry)
 
+    def progress(self) -> int | None:
+        """Tokens read and written so far, as vLLM counts them for its metrics."""
+        samples = (
+            sample
+            for family in _VllmMetrics().collect()
+            if family.name in _TOKENS
+            for sample in family.samples
+        )
+        return int(sum(sample.value for sample in samples if sample.name.endswith("_total")))
+
     async def healthy(self) -> bool:
         """Whether vLLM's processes are alive."""
         return self._llm is not None and not self._llm.errored
@@ -253,7 +269,7 @@ def _errors() -> Iterator[None]:
     except GracefulHTTPError as error:
         raise Overloaded(brief(error)) from error
     except EngineDeadError as error:
-        raise EngineUnavailable("vLLM died; its log says why.") from error
+        raise EngineCrashed("vLLM died; its log says why.") from error
     except EngineGenerateError as error:
         raise EngineError(f"vLLM failed: {brief(error.__cause__ or error)}") from error
 

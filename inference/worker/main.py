@@ -4,19 +4,24 @@ import asyncio
 import contextlib
 import logging
 import platform
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from aiokafka import TopicPartition
 
 from inference.adapters.store import AdapterStore
 from inference.engine.config import EngineSettings, load_settings
 from inference.engine.factory import make_engine
+from inference.scheduling.admission import Admission
 from inference.worker.chunks import ChunkSender
 from inference.worker.heartbeat import Heartbeat
 from inference.worker.serving import Serving
 from inference.worker.settings import WorkerSettings
+from inference.worker.supervision import Supervision
 from schemas.records import WorkerState
 from streams.kafka.admin import await_cluster
+from streams.kafka.cancels import Cancellations
 from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
 from streams.kafka.owner import Outcome
 from streams.kafka.writer_schemas import WriterSchemas, open_codec
@@ -52,14 +57,11 @@ class WorkerProcess(Process):
         return self._engine.metrics_text()
 
     async def serve(self) -> None:
-        """Answers requests until told to stop, or until the engine dies."""
+        """Answers requests until told to stop, or until the engine can't be started again."""
         try:
             await self._serve()
         finally:
             await self._engine.stop()
-
-    def _on_engine_death(self) -> None:
-        self.fail("the engine died; leaving, so that its requests are served again")
 
     async def _serve(self) -> None:
         settings = self._settings
@@ -67,6 +69,7 @@ class WorkerProcess(Process):
         await await_cluster(settings, [spec.name for spec in topics.specs()], self.wait_for)
         self.wait_for(f"starting the engine {settings.engine}")
         await self._engine.start()
+        self._limits = self._engine.limits
         self.wait_for("reading the registry")
         codec = await open_codec(settings)
         schemas = WriterSchemas(settings, codec)
@@ -80,10 +83,15 @@ class WorkerProcess(Process):
             self._engine, base=await self._base_modules(), verify_files=not served_there
         )
         await store.preload(self._engine_settings.lora_modules)
+        batch = self._engine.limits.max_num_seqs
+        admission = Admission(settings.max_running or batch + max(1, batch // 8))
+        cancellations = Cancellations(settings, codec)
         serving = Serving(
             engine=self._engine,
             store=store,
+            admission=admission,
             registry=follower,
+            cancellations=cancellations,
             codec=codec,
             topics=topics,
             schemas=schemas,
@@ -91,15 +99,24 @@ class WorkerProcess(Process):
             metrics=self._metrics,
             name=self.name,
             max_attempts=settings.max_attempts,
-            on_engine_death=self._on_engine_death,
         )
+        cancellations.listen(serving.cancel)
+        supervision = Supervision(
+            self._engine,
+            admission,
+            is_ours=settings.engine != "http",
+            stall_seconds=settings.stall_seconds,
+            end_running=serving.end_running,
+            prepare=lambda: self._prepare_again(store),
+        )
+        serving.on_engine_death = supervision.look_now
         consumer = ExactlyOnceConsumer(
             settings,
             settings.worker_group,
             topics.requests,
             serving,
             ConsumerOptions(
-                max_in_flight=settings.max_in_flight or 2 * self._engine.limits.max_num_seqs,
+                max_in_flight=settings.max_in_flight or max(1024, 16 * batch),
                 linger_seconds=settings.flush_linger,
                 session_timeout=settings.session_timeout,
                 instance_id=settings.instance,
@@ -107,25 +124,44 @@ class WorkerProcess(Process):
             self._on_transaction,
         )
         serving.consumer = consumer
+        await cancellations.start()
         heartbeat = Heartbeat(
             settings,
             codec,
-            lambda: self._state(consumer, store),
+            lambda: self._state(consumer, store, supervision),
             settings.heartbeat_seconds,
         )
+        gauges = self._update_gauges(consumer, store, follower, supervision)
+        try:
+            await self._until_stopped(consumer, serving, supervision, [heartbeat.run(), gauges])
+        finally:
+            await heartbeat.stop()
+            await chunks.stop()
+            await cancellations.stop()
+            await follower.stop()
+            await schemas.stop()
+
+    async def _until_stopped(
+        self,
+        consumer: ExactlyOnceConsumer,
+        serving: Serving,
+        supervision: Supervision,
+        others: Sequence[Coroutine[Any, Any, None]],
+    ) -> None:
         consuming = asyncio.create_task(consumer.run())
-        background = [
-            asyncio.create_task(heartbeat.run()),
-            asyncio.create_task(self._update_gauges(consumer, store, follower)),
-            asyncio.create_task(self._watch_engine()),
-        ]
+        supervising = asyncio.create_task(supervision.run())
+        stopping = asyncio.create_task(self.is_stopping.wait())
+        background = [supervising, stopping, *map(asyncio.create_task, others)]
         try:
             await asyncio.wait(
-                {consuming, asyncio.create_task(self.is_stopping.wait())},
-                return_when=asyncio.FIRST_COMPLETED,
+                {consuming, supervising, stopping}, return_when=asyncio.FIRST_COMPLETED
             )
+            if supervising.done():
+                self.fail(f"the engine can't be started: {supervising.exception()}")
+            consumer.stop_fetching()
+            serving.hand_back_waiting()
             # What a dead engine was at is left to whoever is assigned its partitions next.
-            patience = settings.shutdown_seconds if await self._engine.healthy() else 0.0
+            patience = self._settings.shutdown_seconds if await self._engine.healthy() else 0.0
             await consumer.stop(patience)
         finally:
             for task in background:
@@ -134,10 +170,11 @@ class WorkerProcess(Process):
             consuming.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await consuming
-            await heartbeat.stop()
-            await chunks.stop()
-            await follower.stop()
-            await schemas.stop()
+
+    async def _prepare_again(self, store: AdapterStore) -> None:
+        """What a started engine is given, as the first one was."""
+        store.forget()
+        await store.preload(self._engine_settings.lora_modules)
 
     async def _base_modules(self) -> BaseModules | None:
         """What adapters may change in the base model; empty where its files aren't here."""
@@ -150,18 +187,22 @@ class WorkerProcess(Process):
         self._metrics.observe_transaction(outcome, seconds)
         self._metrics.observe_flush(records)
 
-    def _state(self, consumer: ExactlyOnceConsumer, store: AdapterStore) -> WorkerState:
-        limits = self._engine.limits
+    def _state(
+        self, consumer: ExactlyOnceConsumer, store: AdapterStore, supervision: Supervision
+    ) -> WorkerState:
+        limits = self._limits
+        status = "restarting" if supervision.not_ready else "ready"
         return WorkerState(
             worker_id=self.name,
             base_model=limits.base_model,
             engine=self._settings.engine,
-            status="stopping" if self.is_stopping.is_set() else "ready",
+            status="stopping" if self.is_stopping.is_set() else status,
             max_model_len=limits.max_model_len,
             max_num_seqs=limits.max_num_seqs,
             max_loras=limits.max_loras,
             max_lora_rank=limits.max_lora_rank,
             resident_adapters=store.resident,
+            failed_adapters=store.failures,
             in_flight=consumer.in_flight,
             host=platform.node(),
             started_at=self._started_at,
@@ -169,11 +210,15 @@ class WorkerProcess(Process):
         )
 
     async def _update_gauges(
-        self, consumer: ExactlyOnceConsumer, store: AdapterStore, follower: RegistryFollower
+        self,
+        consumer: ExactlyOnceConsumer,
+        store: AdapterStore,
+        follower: RegistryFollower,
+        supervision: Supervision,
     ) -> None:
         known: set[TopicPartition] = set()
         while True:
-            self._report(consumer.not_ready)
+            self._report(supervision.not_ready or consumer.not_ready)
             lags, spans = consumer.lag(), consumer.spans()
             for partition in known - spans.keys():
                 self._metrics.forget_partition(partition.topic, partition.partition)
@@ -194,8 +239,3 @@ class WorkerProcess(Process):
             self.ready()
         else:
             self.wait_for(waiting_for)
-
-    async def _watch_engine(self) -> None:
-        while await self._engine.healthy():  # noqa: ASYNC110 - the protocol offers no event
-            await asyncio.sleep(_GAUGE_SECONDS)
-        self._on_engine_death()

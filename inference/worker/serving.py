@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -11,21 +11,28 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from inference.adapters.store import AdapterStore
 from inference.engine.protocol import Completion, Delta, Engine, LoadedAdapter
+from inference.interruption import Interruption
+from inference.scheduling.admission import Admission
 from inference.worker.answers import answer, check_deadline, generation
 from inference.worker.chunks import ChunkSender
+from inference.worker.retries import again, back_off
 from schemas.codec import Codec
 from schemas.errors import (
     AdapterUnavailable,
+    Cancelled,
+    DeadlineExceeded,
     DecodeError,
+    EngineCrashed,
     EngineError,
     EngineUnavailable,
     RecordTooLarge,
     RequestError,
     as_request_error,
 )
-from schemas.records import BASE, InferenceRequest, Origin, Query, Routing
+from schemas.records import BASE, PREVIOUS, InferenceRequest, Origin, Query, Routing
 from schemas.topics import Topics
 from streams.kafka.answers import error_response, response_outputs
+from streams.kafka.cancels import Cancellations
 from streams.kafka.consumer import ExactlyOnceConsumer
 from streams.kafka.dead_letters import dead_letter
 from streams.kafka.output import Output, event_headers
@@ -38,18 +45,35 @@ log = logging.getLogger(__name__)
 Record: TypeAlias = ConsumerRecord  # of bytes keys and values
 Clock = Callable[[], datetime]
 
+#: How often a request that met no engine is put in line again before that counts as an attempt.
+_MOST_TRIES = 3
+
+
+@dataclass(eq=False, slots=True)
+class _Work:
+    """A record that is being worked on; `is_running` from its turn on."""
+
+    task: "asyncio.Task[None]"
+    interruption: Interruption = field(default_factory=Interruption)
+    query_id: str | None = None
+    is_running: bool = False
+    has_streamed: bool = False
+
 
 class Serving:
     """The consumer's handler: one task a record, each ending in `consumer.finish`."""
 
     consumer: ExactlyOnceConsumer
+    on_engine_death: Callable[[], None]
 
     def __init__(
         self,
         *,
         engine: Engine,
         store: AdapterStore,
+        admission: Admission,
         registry: RegistryFollower,
+        cancellations: Cancellations,
         codec: Codec,
         topics: Topics,
         schemas: WriterSchemas,
@@ -57,12 +81,13 @@ class Serving:
         metrics: WorkerMetrics,
         name: str,
         max_attempts: int,
-        on_engine_death: Callable[[], None],
         now: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._engine = engine
         self._store = store
+        self._admission = admission
         self._registry = registry
+        self._cancellations = cancellations
         self._codec = codec
         self._topics = topics
         self._schemas = schemas
@@ -70,94 +95,155 @@ class Serving:
         self._metrics = metrics
         self._name = name
         self._max_attempts = max_attempts
-        self._on_engine_death = on_engine_death
         self._now = now
-        self._tasks: dict[tuple[TopicPartition, int], asyncio.Task[None]] = {}
+        self._works: dict[tuple[TopicPartition, int], _Work] = {}
 
     def on_record(self, record: Record) -> None:
         """Starts a task for the record."""
         place = (TopicPartition(record.topic, record.partition), record.offset)
-        task = asyncio.create_task(self._serve(record))
-        self._tasks[place] = task
-        task.add_done_callback(lambda _: self._tasks.pop(place, None))
+        self._works[place] = _Work(asyncio.create_task(self._serve(record, place)))
+        self._works[place].task.add_done_callback(lambda _: self._works.pop(place, None))
 
     def on_lost(self, partition: TopicPartition, offsets: Collection[int]) -> None:
         """Aborts what another member will do again."""
         for offset in offsets:
-            task = self._tasks.get((partition, offset))
-            if task is not None:
-                task.cancel()
+            if work := self._works.get((partition, offset)):
+                work.task.cancel()
 
-    async def _serve(self, record: Record) -> None:
+    def cancel(self, query_id: str, error: Cancelled) -> None:
+        """Ends the query with the error, whether it waits or runs."""
+        for work in tuple(self._works.values()):
+            if work.query_id == query_id:
+                work.interruption.end(error)
+
+    def end_running(self, error: RequestError) -> None:
+        """Ends all that has its turn; what waits goes on waiting."""
+        for work in tuple(self._works.values()):
+            if work.is_running:
+                work.interruption.end(error)
+
+    def hand_back_waiting(self) -> None:
+        """Leaves what has no turn yet to whoever is assigned its partition next."""
+        for place, work in tuple(self._works.items()):
+            if not work.is_running:
+                work.task.cancel()
+                self.consumer.hand_back(*place)
+
+    async def _serve(self, record: Record, place: tuple[TopicPartition, int]) -> None:
+        outputs = await self._outputs(record, self._works[place])
         try:
-            outputs = await self._outputs(record)
-        except EngineUnavailable as error:
-            # Left unfinished: it is served again, here after a restart or by another worker.
-            log.error("%s-%d@%d: %s", record.topic, record.partition, record.offset, error)
-            self._on_engine_death()
-            return
-        partition = TopicPartition(record.topic, record.partition)
-        try:
-            self.consumer.finish(partition, record.offset, outputs)
+            self.consumer.finish(*place, outputs)
         except RecordTooLarge as error:
-            log.error(
-                "%s@%d: the answer does not fit a record: %s", partition, record.offset, error
-            )
+            log.error("%s@%d: the answer does not fit a record: %s", *place, error)
             response_only = self._refusal(record, _unreadable(record), error)[:1]
-            self.consumer.finish(partition, record.offset, response_only)
+            self.consumer.finish(*place, response_only)
 
-    async def _outputs(self, record: Record) -> Sequence[Output]:
+    async def _outputs(self, record: Record, work: _Work) -> Sequence[Output]:
         try:
             request = await self._schemas.decode(InferenceRequest, record.value or b"")
         except DecodeError as error:
             self._metrics.count_decode_error(record.topic)
             return self._refusal(record, _unreadable(record), error)
+        work.query_id = request.query.id
+        deadline = self._call_at_deadline(request, work)
         try:
-            return await self._answer(record, request)
-        except EngineUnavailable:
-            raise
+            return await self._answer(record, request, work)
         except RequestError as error:
             return self._after_error(record, request, error)
         except Exception as error:
             log.exception("serving %s failed", request.origin)
             return self._after_error(record, request, as_request_error(error))
-
-    async def _answer(self, record: Record, request: InferenceRequest) -> Sequence[Output]:
-        check_deadline(request, self._now())
-        adapter = await self._adapter(request)
-        served_by = adapter.key if adapter else None
-        label = self._metrics.request_started(served_by)
-        try:
-            completion = await self._generate(request, adapter, record.headers)
         finally:
-            self._metrics.request_finished(label)
+            if deadline is not None:
+                deadline.cancel()
+
+    def _call_at_deadline(
+        self, request: InferenceRequest, work: _Work
+    ) -> asyncio.TimerHandle | None:
+        deadline = request.query.deadline
+        if deadline is None:
+            return None
+        seconds = (deadline - self._now()).total_seconds()
+        error = DeadlineExceeded("The deadline passed before the answer was there.")
+        return asyncio.get_running_loop().call_later(seconds, work.interruption.end, error)
+
+    async def _answer(
+        self, record: Record, request: InferenceRequest, work: _Work
+    ) -> Sequence[Output]:
+        self._cancellations.check(request.query.id)
+        check_deadline(request, self._now())
+        with work.interruption.interruptible():
+            if request.not_before is not None:
+                await asyncio.sleep((request.not_before - self._now()).total_seconds())
+            completion, adapter = await self._in_its_turn(record, request, work)
         base_model = str(self._engine.limits.base_model)
-        response = answer(request, completion, served_by, base_model, self._now())
+        response = answer(request, completion, adapter, base_model, self._now())
         outputs = response_outputs(
             self._codec, self._topics, response, request.query, self._name, record.headers
         )
         self._metrics.observe(response)
         return outputs
 
+    async def _in_its_turn(
+        self, record: Record, request: InferenceRequest, work: _Work
+    ) -> tuple[Completion, str | None]:
+        """The answer and the key of the adapter that gave it."""
+        tries = 0
+        while True:
+            async with self._admission.turn(request):
+                work.is_running = True
+                try:
+                    return await self._complete(record, request, work)
+                except EngineUnavailable as error:
+                    self.on_engine_death()
+                    tries += 1
+                    if isinstance(error, EngineCrashed) or work.has_streamed or tries > _MOST_TRIES:
+                        raise
+                finally:
+                    work.is_running = False
+            # The request never reached the engine: it waits, as all do, until that is back.
+            await asyncio.sleep(back_off(tries).total_seconds())
+
+    async def _complete(
+        self, record: Record, request: InferenceRequest, work: _Work
+    ) -> tuple[Completion, str | None]:
+        adapter = await self._adapter(request)
+        served_by = adapter.key if adapter else None
+        label = self._metrics.request_started(served_by)
+        try:
+            return await self._generate(request, adapter, record.headers, work), served_by
+        finally:
+            self._metrics.request_finished(label)
+
     async def _adapter(self, request: InferenceRequest) -> LoadedAdapter | None:
+        """The adapter, or what the query's `fallback` names where it can't be loaded.
+
+        Raises: AdapterUnavailable, UnknownAdapter.
+        """
         key = request.routing.adapter
         if key is None:
             return None
         version = await self._registry.version(key, request.registry_revision)
-        try:
-            return await self._store.ensure(version)
-        except AdapterUnavailable:
-            if request.query.fallback == BASE:
-                return None
-            raise
+        older = self._registry.registry.previous(version)
+        problem: AdapterUnavailable | None = None
+        for candidate in (version, *(older if request.query.fallback == PREVIOUS else ())):
+            try:
+                return await self._store.ensure(candidate)
+            except AdapterUnavailable as error:
+                problem = problem or error
+        assert problem is not None
+        if request.query.fallback == BASE:
+            return None
+        raise problem
 
     async def _generate(
-        self, request: InferenceRequest, adapter: LoadedAdapter | None, headers: Any
+        self, request: InferenceRequest, adapter: LoadedAdapter | None, headers: Any, work: _Work
     ) -> Completion:
         served_by = adapter.key if adapter else None
         sequence = 0
         async for part in self._engine.generate(generation(request, adapter)):
             if isinstance(part, Delta):
+                work.has_streamed = True
                 await self._chunks.send(request, sequence, part.text, served_by, headers)
                 sequence += 1
                 continue
@@ -171,19 +257,15 @@ class Serving:
     def _after_error(
         self, record: Record, request: InferenceRequest, error: RequestError
     ) -> Sequence[Output]:
-        if error.retryable and request.attempt < self._max_attempts:
+        retry = again(request, error, max_attempts=self._max_attempts, now=self._now())
+        if retry is not None:
             self._metrics.count_retry(error.category)
-            again = replace(request, attempt=request.attempt + 1)
-            return [
-                Output(
-                    self._topics.requests,
-                    self._codec.encode(again),
-                    record.key,
-                    headers=event_headers(
-                        "InferenceRequest", request.query.id or "", self._name, record.headers
-                    ),
-                )
-            ]
+            headers = event_headers(
+                "InferenceRequest", request.query.id or "", self._name, record.headers
+            )
+            value = self._codec.encode(retry)
+            # To the same partition: the adapter is here.
+            return [Output(self._topics.requests, value, record.key, record.partition, headers)]
         return self._refusal(record, request, error)
 
     def _refusal(

@@ -19,7 +19,20 @@ class WorkerSettings(ProcessSettings):
         default=None, description="A vllm_config.yaml with the engine's options."
     )
     max_in_flight: int = Field(
-        default=0, ge=0, description="Requests read and not answered; 0: twice the engine's batch."
+        default=0,
+        ge=0,
+        description="Requests read and not answered, to choose the next one from; 0: sixteen "
+        "times the engine's batch, 1,024 at least.",
+    )
+    max_running: int = Field(
+        default=0,
+        ge=0,
+        description="Requests that the engine has at once; 0: its batch and an eighth more.",
+    )
+    stall_seconds: float = Field(
+        default=120.0,
+        gt=0,
+        description="An engine that makes no token for so long while requests run is started anew.",
     )
     max_attempts: int = Field(
         default=3, ge=1, description="How often a request is tried where its error is retryable."

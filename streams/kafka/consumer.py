@@ -46,6 +46,7 @@ class ConsumerOptions:
     """
 
     max_in_flight: int = 256
+    max_in_flight_bytes: int = 64 * 1024 * 1024
     fetch_min_bytes: int = 1
     fetch_max_wait: float = 0.5
     linger_seconds: float = 0.0
@@ -73,7 +74,9 @@ class ExactlyOnceConsumer:
         self._on_transaction = on_transaction
         self._owners: dict[TopicPartition, PartitionOwner] = {}
         self._acquisitions: set[asyncio.Task[None]] = set()
-        self._started: defaultdict[TopicPartition, set[int]] = defaultdict(set)
+        #: The offsets that the handler is at, and the size of each record in bytes.
+        self._started: defaultdict[TopicPartition, dict[int, int]] = defaultdict(dict)
+        self._bytes_in_flight = 0
         self._results: defaultdict[TopicPartition, dict[int, Sequence[Output]]] = defaultdict(dict)
         self._room = asyncio.Event()
         self._is_stopping = asyncio.Event()
@@ -139,7 +142,17 @@ class ExactlyOnceConsumer:
         else:
             # Between two assignments: kept for the next one, should it be ours.
             self._results[partition][offset] = outputs
-        self._started[partition].discard(offset)
+        self._end(partition, offset)
+
+    def hand_back(self, partition: TopicPartition, offset: int) -> None:
+        """Leaves a record unfinished: whoever is assigned the partition next gets it again.
+
+        Only for a member that is leaving: this one gets it no more.
+        """
+        self._end(partition, offset)
+
+    def _end(self, partition: TopicPartition, offset: int) -> None:
+        self._bytes_in_flight -= self._started[partition].pop(offset, 0)
         self._room.set()
 
     async def run(self) -> None:
@@ -155,12 +168,16 @@ class ExactlyOnceConsumer:
                     await asyncio.wait_for(self._is_stopping.wait(), delay)
                 delay = min(delay * 2, 10.0)
 
+    def stop_fetching(self) -> None:
+        """Takes no more records; `run` ends once what is in flight is committed."""
+        self._is_stopping.set()
+
     async def stop(self, within: float) -> None:
         """Fetches no more; waits, `within` seconds, until what is in flight is committed.
 
         `run` ends then; cancel it where the time was too short.
         """
-        self._is_stopping.set()
+        self.stop_fetching()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while self.in_flight:
@@ -207,7 +224,8 @@ class ExactlyOnceConsumer:
         while not (self._is_stopping.is_set() and not self.in_flight and not self._is_writing()):
             owners = self._open_owners()
             room = self._options.max_in_flight - self.in_flight
-            if not owners or room <= 0 or self._is_stopping.is_set():
+            is_full = room <= 0 or self._bytes_in_flight >= self._options.max_in_flight_bytes
+            if not owners or is_full or self._is_stopping.is_set():
                 self._room.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._room.wait(), _POLL_MS / 1000)
@@ -221,6 +239,8 @@ class ExactlyOnceConsumer:
                 for partition in error.args[0]:
                     log.error("%s: retention overtook this member; starting over", partition)
                 self._rejoin(consumer)
+                continue
+            if self._is_stopping.is_set():
                 continue
             for partition, records in fetched.items():
                 self._deliver(consumer, owners[partition], records)
@@ -263,7 +283,8 @@ class ExactlyOnceConsumer:
             elif offset in results:
                 owner.finish(offset, results.pop(offset))
             elif offset not in started:
-                started.add(offset)
+                started[offset] = size = len(record.value or b"")
+                self._bytes_in_flight += size
                 self._handler.on_record(record)
 
     def _rejoin(self, consumer: AIOKafkaConsumer) -> None:
@@ -294,7 +315,9 @@ class ExactlyOnceConsumer:
         for partition in set(self._started) | set(self._results):
             if partition not in assigned:
                 self._results.pop(partition, None)
-                self._handler.on_lost(partition, self._started.pop(partition, set()))
+                lost = self._started.pop(partition, {})
+                self._bytes_in_flight -= sum(lost.values())
+                self._handler.on_lost(partition, lost.keys())
         self._room.set()
         for partition in assigned:
             # Until it is taken over: aiokafka would go and look for a committed offset by itself,

@@ -136,6 +136,17 @@ class Registry:
             raise UnknownAdapter(reference, state="has no active version")
         raise UnknownAdapter(reference, self._near(reference))
 
+    def previous(self, version: AdapterVersion) -> list[AdapterVersion]:
+        """Older versions of its family that can be asked for, the newest of them first."""
+        older = [
+            other
+            for other in self._versions.values()
+            if other.family == version.family
+            and other.status in _SERVABLE
+            and _order(other) < _order(version)
+        ]
+        return sorted(older, key=_order, reverse=True)
+
     def _resolve_exact(self, reference: str) -> AdapterVersion:
         version = self._versions.get(reference)
         if version is None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from streams.kafka.admin import await_cluster
+from streams.kafka.cancels import Cancellations
 from streams.kafka.owner import Outcome
 from streams.kafka.writer_schemas import WriterSchemas, open_codec
 from streams.process import Process
@@ -65,9 +66,11 @@ class RouterProcess(Process):
         schemas = WriterSchemas(settings, codec)
         await schemas.start()
         follower = RegistryFollower(settings, codec)
+        cancellations = Cancellations(settings, codec)
         knowledge = Knowledge(Selector(encoder), follower.registry, self._executor)
         follower.on_change(lambda: self._on_registry_change(follower, knowledge))
         await follower.start()
+        await cancellations.start()
         await knowledge.refresh()
         await knowledge.warm_up()
         router = Router(
@@ -76,6 +79,7 @@ class RouterProcess(Process):
             schemas=schemas,
             registry=follower.registry,
             knowledge=knowledge,
+            cancellations=cancellations,
             partitions=PartitionChoice(counts[topics.requests]),
             metrics=self._metrics,
             executor=self._executor,
@@ -106,6 +110,7 @@ class RouterProcess(Process):
             await self._until_stopped(app, background)
         finally:
             await self._shut_down(app, partitions, batcher, background)
+            await cancellations.stop()
             await follower.stop()
             await schemas.stop()
 

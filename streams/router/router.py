@@ -15,6 +15,7 @@ from schemas.records import BASE, Origin, Query, Routing
 from schemas.topics import Topics
 from schemas.validation import validate_query
 from streams.kafka.answers import error_response, from_timestamp, queue_ms, response_outputs
+from streams.kafka.cancels import Cancellations
 from streams.kafka.dead_letters import dead_letter
 from streams.kafka.output import Output, event_headers
 from streams.kafka.writer_schemas import WriterSchemas
@@ -65,6 +66,7 @@ class Router:
         schemas: WriterSchemas,
         registry: Registry,
         knowledge: Knowledge,
+        cancellations: Cancellations,
         partitions: PartitionChoice,
         metrics: RouterMetrics,
         executor: Executor,
@@ -76,6 +78,7 @@ class Router:
         self._schemas = schemas
         self._registry = registry
         self._knowledge = knowledge
+        self._cancellations = cancellations
         self._partitions = partitions
         self._metrics = metrics
         self._executor = executor
@@ -100,6 +103,7 @@ class Router:
             validate_query(item.query, self._topics)
             sent_at = from_timestamp(int(message.timestamp * 1000))
             item.query = completed(item.query, origin, sent_at)
+            self._cancellations.check(item.query.id)
             check_deadline(item.query, self._now())
         except DecodeError as error:
             item.query = Query(id=claimed_id(message.value or b""))

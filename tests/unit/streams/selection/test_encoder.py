@@ -60,9 +60,7 @@ def test_a_text_has_the_same_vector_in_any_batch(use: SentenceEncoder, size: int
     assert among[-1] == pytest.approx(alone[0], abs=1e-5)
 
 
-@settings(
-    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(st.characters(codec=None), max_size=60), min_size=1, max_size=5))
 def test_no_text_breaks_it(use: SentenceEncoder, texts: list[str]) -> None:
     vectors = use.encode(texts)

@@ -1,0 +1,116 @@
+"""How many requests the engine has at once, and who goes next."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from inference.scheduling.scheduler import Scheduler
+from schemas.records import InferenceRequest
+
+#: What an answer is taken to cost where the query sets no limit, in tokens.
+_ANSWER_TOKENS = 256
+#: About the characters of a token in German and English.
+_CHARACTERS = 4
+
+
+@dataclass(eq=False, slots=True)
+class _Turn:
+    """One request's wait for its turn; `granted` is done once it may go."""
+
+    granted: "asyncio.Future[None]"
+    is_alone: bool
+
+
+class Admission:
+    """Lets `places` requests run at once; the others wait in the scheduler's order.
+
+    A request that has crashed an engine runs alone: should it do so again, it is known which.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._scheduler: Scheduler[_Turn] = Scheduler()
+        self._suspects: deque[_Turn] = deque()
+        self._running = 0
+        self._is_alone = False
+        self._is_paused = False
+
+    @property
+    def running(self) -> int:
+        """How many requests have their turn."""
+        return self._running
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for it."""
+        return len(self._scheduler) + len(self._suspects)
+
+    def pause(self) -> None:
+        """Nobody gets a turn until `resume`; those that have one go on."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """Turns are given again."""
+        self._is_paused = False
+        self._give_turns()
+
+    @asynccontextmanager
+    async def turn(self, request: InferenceRequest) -> AsyncIterator[None]:
+        """The request's turn; waits for it."""
+        turn = _Turn(asyncio.get_running_loop().create_future(), request.crashes > 0)
+        self._queue(turn, request)
+        self._give_turns()
+        try:
+            await turn.granted
+        except asyncio.CancelledError:
+            if turn.granted.done() and not turn.granted.cancelled():
+                # It was given in the moment of the cancellation.
+                self._end(turn)
+            elif not self._scheduler.remove(turn):
+                self._suspects.remove(turn)
+            raise
+        try:
+            yield
+        finally:
+            self._end(turn)
+
+    def _queue(self, turn: _Turn, request: InferenceRequest) -> None:
+        if turn.is_alone:
+            self._suspects.append(turn)
+            return
+        self._scheduler.push(
+            turn,
+            priority=request.query.priority,
+            adapter=request.routing.adapter,
+            tenant=request.query.tenant,
+            cost=estimated_tokens(request),
+        )
+
+    def _end(self, turn: _Turn) -> None:
+        self._running -= 1
+        if turn.is_alone:
+            self._is_alone = False
+        self._give_turns()
+
+    def _give_turns(self) -> None:
+        while not self._is_paused and not self._is_alone and self._running < self._places:
+            if self._suspects:
+                if self._running:
+                    return
+                turn = self._suspects.popleft()
+                self._is_alone = True
+            elif (waiting := self._scheduler.pop()) is not None:
+                turn = waiting
+            else:
+                return
+            self._running += 1
+            turn.granted.set_result(None)
+
+
+def estimated_tokens(request: InferenceRequest) -> float:
+    """About what the request will take, in tokens of prompt and answer."""
+    query = request.query
+    characters = len(query.prompt or "") + sum(len(m.content) for m in query.messages)
+    return characters / _CHARACTERS + (query.sampling.max_tokens or _ANSWER_TOKENS)

@@ -1,0 +1,140 @@
+"""Who gets the engine's places."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from inference.scheduling.admission import Admission
+from schemas.records import InferenceRequest, Origin, Query, Routing
+
+
+def request(
+    offset: int, *, adapter: str = "a", priority: int = 5, crashes: int = 0
+) -> InferenceRequest:
+    return InferenceRequest(
+        Query(id=str(offset), prompt="x", priority=priority),
+        Routing(adapter=adapter),
+        Origin("q", 0, offset),
+        crashes=crashes,
+    )
+
+
+class Runs:
+    """Requests that hold their turn until they are let go."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
+        self.begun: list[int] = []
+        self._ends: dict[int, asyncio.Event] = {}
+        self.tasks: dict[int, asyncio.Task[None]] = {}
+
+    def add(self, *requests: InferenceRequest) -> None:
+        for asked in requests:
+            offset = asked.origin.offset
+            self._ends[offset] = asyncio.Event()
+            self.tasks[offset] = asyncio.create_task(self._hold(asked))
+
+    async def _hold(self, asked: InferenceRequest) -> None:
+        async with self.admission.turn(asked):
+            self.begun.append(asked.origin.offset)
+            await self._ends[asked.origin.offset].wait()
+
+    async def end(self, offset: int) -> None:
+        self._ends[offset].set()
+        await self.tasks[offset]
+        await settle()
+
+    async def cancel(self, offset: int) -> None:
+        self.tasks[offset].cancel()
+        with suppress(asyncio.CancelledError):
+            await self.tasks[offset]
+        await settle()
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_as_many_run_as_there_are_places_and_the_next_follows() -> None:
+    runs = Runs(Admission(2))
+    runs.add(request(1), request(2), request(3))
+    await settle()
+    assert (runs.begun, runs.admission.running, runs.admission.waiting) == ([1, 2], 2, 1)
+    await runs.end(1)
+    assert (runs.begun, runs.admission.running, runs.admission.waiting) == ([1, 2, 3], 2, 0)
+
+
+async def test_what_waits_goes_by_priority() -> None:
+    runs = Runs(Admission(1))
+    runs.add(request(1), request(2, priority=1), request(3, priority=9))
+    await settle()
+    await runs.end(1)
+    await runs.end(3)
+    assert runs.begun == [1, 3, 2]
+
+
+async def test_one_that_gives_up_waiting_leaves_its_turn_to_others() -> None:
+    runs = Runs(Admission(1))
+    runs.add(request(1), request(2), request(3))
+    await settle()
+    await runs.cancel(2)
+    await runs.end(1)
+    assert runs.begun == [1, 3]
+
+
+async def test_one_that_is_cancelled_in_the_moment_of_its_turn_does_not_keep_it() -> None:
+    runs = Runs(Admission(1))
+    runs.add(request(1), request(2), request(3))
+    await settle()
+    runs.tasks[1].cancel()
+    await asyncio.sleep(0)
+    runs.tasks[2].cancel()
+    await settle()
+    assert (runs.begun[-1], runs.admission.running) == (3, 1)
+
+
+async def test_a_suspect_waits_until_it_is_alone_and_nobody_joins_it() -> None:
+    runs = Runs(Admission(3))
+    runs.add(request(1), request(2), request(3, crashes=1), request(4))
+    await settle()
+    # The suspect is asked for after two run: no one else begins before it.
+    assert runs.begun == [1, 2]
+    await runs.end(1)
+    assert runs.begun == [1, 2]
+    await runs.end(2)
+    assert runs.begun == [1, 2, 3]
+    await runs.end(3)
+    assert runs.begun == [1, 2, 3, 4]
+
+
+async def test_a_suspect_that_gives_up_holds_nobody() -> None:
+    runs = Runs(Admission(2))
+    runs.add(request(1), request(2, crashes=1), request(3))
+    await settle()
+    await runs.cancel(2)
+    runs.add(request(4))
+    await settle()
+    assert sorted(runs.begun) == [1, 3]
+    await runs.end(1)
+    assert sorted(runs.begun) == [1, 3, 4]
+
+
+async def test_while_it_is_paused_nobody_begins_and_then_all_that_fit_do() -> None:
+    runs = Runs(Admission(2))
+    runs.admission.pause()
+    runs.add(request(1), request(2), request(3))
+    await settle()
+    assert runs.begun == []
+    runs.admission.resume()
+    await settle()
+    assert runs.begun == [1, 2]
+
+
+async def test_an_error_in_its_turn_gives_the_place_back() -> None:
+    admission = Admission(1)
+    with pytest.raises(ValueError, match="broken"):
+        async with admission.turn(request(1)):
+            raise ValueError("broken")
+    assert admission.running == 0

@@ -1,0 +1,76 @@
+"""Which failed requests are tried again."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from inference.worker.retries import MOST_CRASHES, again, back_off
+from schemas.errors import (
+    AdapterCorrupt,
+    Cancelled,
+    DeadlineExceeded,
+    EngineCrashed,
+    EngineError,
+    InvalidRequest,
+    Overloaded,
+    RequestError,
+)
+from schemas.records import InferenceRequest, Origin, Query, Routing
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+REQUEST = InferenceRequest(Query(id="q", prompt="x"), Routing(), Origin("q", 0, 1))
+
+
+def retried(request: InferenceRequest, error: RequestError) -> InferenceRequest | None:
+    return again(request, error, max_attempts=3, now=NOW)
+
+
+def test_an_error_that_may_pass_is_tried_again_later_with_the_next_number() -> None:
+    retry = retried(REQUEST, EngineError("full"))
+    assert retry is not None and retry.not_before is not None
+    assert (retry.attempt, retry.crashes) == (2, 0)
+    assert retry.not_before > NOW
+    assert replace(retry, attempt=1, not_before=None) == REQUEST
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidRequest("no"),
+        DeadlineExceeded("late"),
+        Cancelled("gone"),
+        AdapterCorrupt("a@1.0.0", "its weights are not finite."),
+    ],
+    ids=lambda error: error.code,
+)
+def test_one_that_stays_is_not(error: RequestError) -> None:
+    assert retried(REQUEST, error) is None
+
+
+def test_attempts_are_counted_over_all_workers() -> None:
+    assert retried(replace(REQUEST, attempt=2), Overloaded("full")) is not None
+    assert retried(replace(REQUEST, attempt=3), Overloaded("full")) is None
+
+
+def test_no_attempt_is_made_that_would_come_after_the_deadline() -> None:
+    soon = replace(REQUEST, query=replace(REQUEST.query, deadline=NOW + timedelta(seconds=0.1)))
+    later = replace(REQUEST, query=replace(REQUEST.query, deadline=NOW + timedelta(seconds=60)))
+    assert retried(soon, EngineError("full")) is None
+    assert retried(later, EngineError("full")) is not None
+
+
+def test_a_second_crash_convicts() -> None:
+    suspect = retried(REQUEST, EngineCrashed("died"))
+    assert suspect is not None and suspect.crashes == 1
+    assert MOST_CRASHES == 2
+    assert retried(suspect, EngineCrashed("died")) is None
+    innocent = retried(suspect, EngineError("full"))
+    assert innocent is not None and innocent.crashes == 1
+
+
+def test_the_wait_grows_up_to_a_bound_and_differs_each_time() -> None:
+    assert back_off(1) < timedelta(seconds=0.5)
+    assert all(back_off(n) <= timedelta(seconds=10.2) for n in range(1, 40))
+    assert back_off(6) > 8 * back_off(1)
+    assert len({back_off(1) for _ in range(20)}) > 1
