@@ -79,6 +79,9 @@ class EngineSettings(BaseSettings):
     http_timeout_s: float = Field(600.0, gt=0, description="Longest wait for its next byte.")
 
     service_ms: NonNegativeFloat = Field(0.0, description="What the echo engine takes a request.")
+    crash_on: str | None = Field(
+        None, description="The echo engine dies of a prompt that holds this: for trying it out."
+    )
 
     @field_validator("lora_modules", mode="before")
     @classmethod

@@ -21,7 +21,7 @@ from inference.engine.protocol import (
 from inference.engine.running import Running, check_folder, check_loadable
 from inference.engine.slots import Slots
 from inference.interruption import Interruption
-from schemas.errors import EngineUnavailable, PromptTooLong
+from schemas.errors import EngineCrashed, EngineUnavailable, PromptTooLong
 from schemas.records import BASE, Usage
 
 
@@ -29,11 +29,15 @@ class EchoEngine:
     """Answers ``[adapter] last message``, one token a word.
 
     ``limits.max_num_seqs`` requests are served at once, ``service_ms`` each, the others wait.
+    It dies of a prompt that holds ``crash_on``, as vLLM may of one that its kernels can't take.
     """
 
-    def __init__(self, limits: EngineLimits, *, service_ms: float = 0.0) -> None:
+    def __init__(
+        self, limits: EngineLimits, *, service_ms: float = 0.0, crash_on: str | None = None
+    ) -> None:
         self._limits = limits
         self._service_s = service_ms / 1000
+        self._crash_on = crash_on
         self._slots = Slots(limits.max_num_seqs)
         self._running = Running()
         self._started = False
@@ -82,6 +86,7 @@ class EchoEngine:
                 with request.interruptible():
                     await place.enter_async_context(self._slots.hold(generation.priority))
                 scheduled = monotonic()
+                self._die_of(generation)
                 pieces = words if generation.stream else ["".join(words)]
                 first_token = scheduled
                 for number, piece in enumerate(pieces):
@@ -119,6 +124,12 @@ class EchoEngine:
     async def healthy(self) -> bool:
         """True between start and stop."""
         return self._started
+
+    def _die_of(self, generation: Generation) -> None:
+        if self._crash_on and self._crash_on in conversation(generation)[-1].content:
+            self._started = False
+            # The one that does it among them.
+            self._running.end_all(EngineCrashed("The engine died."))
 
     async def _serve(self, request: Interruption, pieces: int) -> None:
         with request.interruptible():

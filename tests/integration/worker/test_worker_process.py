@@ -1,0 +1,150 @@
+"""What a running worker makes of requests that don't just get their answer."""
+
+import os
+import signal
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from schemas.records import Query, Sampling
+from tests.integration.worker.conftest import RunningWorker, Starter, eventually
+from tests.unit.streams.registry.factories import write_weights
+
+SLOW = {"LORELAY_SERVICE_MS": "600000", "LORELAY_MAX_NUM_SEQS": "1", "LORELAY_MAX_RUNNING": "1"}
+
+
+def soon(seconds: float = 1.0) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def test_a_deadline_ends_a_running_request_and_frees_its_place(start_worker: Starter) -> None:
+    worker = start_worker(**SLOW)
+    first = worker.request(Query(prompt="long", deadline=soon()))
+    second = worker.request(Query(prompt="long", deadline=soon(2)))
+    for origin in (first, second):
+        response = worker.response(origin)
+        assert response.error is not None
+        assert (response.status, response.error.category) == ("error", "deadline_exceeded")
+    assert worker.dead_letters() == []
+
+
+def test_a_deadline_ends_a_request_that_waits_behind_others(start_worker: Starter) -> None:
+    worker = start_worker(**SLOW)
+    blocking = worker.request(Query(id="blocking", prompt="long"))
+    waiting = worker.request(Query(prompt="short", deadline=soon()))
+    response = worker.response(waiting)
+    assert response.error is not None and response.error.category == "deadline_exceeded"
+    assert blocking not in [found.origin for found in worker.responses()]
+
+
+def test_a_cancel_ends_what_runs_what_waits_and_what_comes_later(start_worker: Starter) -> None:
+    worker = start_worker(**SLOW)
+    running = worker.request(Query(id="runs", prompt="long"))
+    waiting = worker.request(Query(id="waits", prompt="long"))
+    worker.cancel("waits")
+    ended = worker.response(waiting)
+    assert ended.error is not None
+    assert (ended.error.category, ended.error.retryable) == ("cancelled", False)
+    assert "the test says so" in ended.error.message
+    worker.cancel("runs")
+    worker.response(running)
+    worker.cancel("later")
+    # Both are on topics of their own: the cancel is read first, or ends the running request.
+    later = worker.response(worker.request(Query(id="later", prompt="long")))
+    assert later.error is not None and later.error.category == "cancelled"
+
+
+def test_a_higher_priority_goes_first(start_worker: Starter) -> None:
+    def ask(worker: RunningWorker) -> None:
+        for priority in (1, 5, 9):
+            worker.request(Query(id=str(priority), prompt="x", priority=priority))
+
+    worker = start_worker(
+        ask, LORELAY_SERVICE_MS="500", LORELAY_MAX_NUM_SEQS="1", LORELAY_MAX_RUNNING="1"
+    )
+    eventually(lambda: len(worker.responses()) == 3 or None, "all responses")
+    ended = sorted((found.created_at, found.query_id) for found in worker.responses())
+    # The first one has begun before the others are read.
+    assert [query_id for _, query_id in ended] == ["1", "9", "5"]
+
+
+def test_a_broken_adapter_falls_back_as_the_query_says(
+    start_worker: Starter, tmp_path: Path
+) -> None:
+    worker = start_worker()
+    sound, broken = tmp_path / "sound", tmp_path / "broken"
+    write_weights(sound)
+    write_weights(broken)
+    old = worker.register("1.0.0", sound)
+    new = worker.register("1.1.0", broken)
+    (broken / "adapter_model.safetensors").write_bytes(b"no weights at all")
+    query = Query(prompt="What now?")
+    previous = worker.request(replace(query, fallback="previous"), adapter=new.key)
+    base = worker.request(replace(query, fallback="base"), adapter=new.key)
+    none = worker.request(replace(query, fallback="none"), adapter=new.key)
+    unsaid = worker.request(query, adapter=new.key)
+    assert worker.response(previous).adapter == old.key
+    assert worker.response(previous).status == "ok"
+    assert worker.response(base).adapter is None
+    assert worker.response(base).status == "ok"
+    for origin in (none, unsaid):
+        error = worker.response(origin).error
+        assert error is not None and error.category == "adapter_unavailable"
+    assert len(worker.dead_letters()) == 2
+    failed = worker.state(lambda state: bool(state.failed_adapters)).failed_adapters
+    assert failed.keys() == {new.key}
+
+
+def test_the_request_that_kills_the_engine_is_found_and_the_others_are_answered(
+    start_worker: Starter,
+) -> None:
+    worker = start_worker(
+        LORELAY_CRASH_ON="poison", LORELAY_SERVICE_MS="300", LORELAY_MAX_NUM_SEQS="8"
+    )
+    before = [worker.request(Query(prompt=f"innocent {n}")) for n in range(4)]
+    culprit = worker.request(Query(id="culprit", prompt="poison"))
+    after = [worker.request(Query(prompt=f"innocent {n}")) for n in range(4, 8)]
+    ended = worker.response(culprit)
+    assert ended.error is not None
+    assert (ended.error.code, ended.attempt) == ("engine_crashed", 2)
+    for origin in (*before, *after):
+        assert worker.response(origin).status == "ok"
+    (letter,) = worker.dead_letters()
+    assert b"engine" in dict(letter.headers() or [])["__connect.errors.exception.message"]
+    assert len(worker.responses()) == 9
+    assert worker.fleet.crashed() == []
+
+
+def test_sigterm_hands_back_what_waits_and_finishes_what_runs(start_worker: Starter) -> None:
+    worker = start_worker(
+        LORELAY_SERVICE_MS="1500", LORELAY_MAX_NUM_SEQS="1", LORELAY_MAX_RUNNING="1"
+    )
+    origins = [worker.request(Query(prompt=f"number {n}")) for n in range(6)]
+    worker.state(lambda state: state.in_flight == 6)
+    (first,) = worker.fleet.of_role("worker")
+    worker.fleet.send(first, signal.SIGTERM)
+    assert first.process is not None
+    assert first.process.wait(60) == 0
+    # It did not wait for all of them to have their turn.
+    assert len(worker.responses()) < len(origins)
+    worker.start("worker-2")
+    for origin in origins:
+        assert worker.response(origin).status == "ok"
+    assert len(worker.responses()) == len(origins)
+
+
+def test_a_worker_that_is_killed_with_much_read_ahead_loses_and_doubles_nothing(
+    start_worker: Starter,
+) -> None:
+    worker = start_worker(LORELAY_SERVICE_MS="20", LORELAY_MAX_NUM_SEQS="4")
+    query = Query(prompt="x", sampling=Sampling(max_tokens=4))
+    origins = [worker.request(query) for _ in range(200)]
+    eventually(lambda: worker.responses() or None, "a first response")
+    (member,) = worker.fleet.of_role("worker")
+    assert member.process is not None
+    os.kill(member.process.pid, signal.SIGKILL)
+    member.process.wait(60)
+    member.is_ended = True
+    worker.start("worker-2")
+    eventually(lambda: len(worker.responses()) >= len(origins) or None, "all responses")
+    assert sorted(r.origin.offset for r in worker.responses()) == [o.offset for o in origins]
