@@ -23,6 +23,7 @@ _BENCHMARKS = {
     "cpu": "CPU ms per query outside the engine, at saturation and at a trickle; the idle stack",
     "latency": "ms that both hops add over the engine at low load, and where they go",
     "echo-gpu": "requests/s over an engine of fixed service rate that takes no CPU",
+    "fairness": "what a hot adapter's backlog makes the queries of others wait",
     "vllm": "requests/s through Kafka over AsyncLLM alone and over vLLM's HTTP server",
     _SWEEP: "what defaults rest on: router_batch, encoder_threads, flush_linger; only if named",
 }

@@ -103,6 +103,7 @@ class HttpEngine:
     async def stop(self) -> None:
         """End what runs with EngineUnavailable and close the connections."""
         self._running.end_all(EngineUnavailable("The engine was stopped."))
+        self._running = Running()
         client, self._client, self._limits = self._client, None, None
         if client is not None:
             await client.aclose()

@@ -96,7 +96,10 @@ class Engine(Protocol):
         """Return once requests are served; ConfigurationError or EngineUnavailable if never."""
 
     async def stop(self) -> None:
-        """End what runs with EngineUnavailable and free everything; a second call does nothing."""
+        """End what runs with EngineUnavailable and free everything; a second call does nothing.
+
+        It can be started again then, and holds no adapter.
+        """
 
     async def load(self, adapter: LoadedAdapter) -> None:
         """Make ``adapter.key`` servable; a key that is loaded already is left as it is.

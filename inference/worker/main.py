@@ -131,7 +131,7 @@ class WorkerProcess(Process):
             lambda: self._state(consumer, store, supervision),
             settings.heartbeat_seconds,
         )
-        gauges = self._update_gauges(consumer, store, follower, supervision)
+        gauges = self._update_gauges(consumer, store, follower, supervision, admission)
         try:
             await self._until_stopped(consumer, serving, supervision, [heartbeat.run(), gauges])
         finally:
@@ -173,6 +173,7 @@ class WorkerProcess(Process):
 
     async def _prepare_again(self, store: AdapterStore) -> None:
         """What a started engine is given, as the first one was."""
+        self._metrics.count_engine_restart()
         store.forget()
         await store.preload(self._engine_settings.lora_modules)
 
@@ -215,6 +216,7 @@ class WorkerProcess(Process):
         store: AdapterStore,
         follower: RegistryFollower,
         supervision: Supervision,
+        admission: Admission,
     ) -> None:
         known: set[TopicPartition] = set()
         while True:
@@ -227,6 +229,7 @@ class WorkerProcess(Process):
                 self._metrics.set_window_span(partition.topic, partition.partition, span)
             for partition, records in lags.items():
                 self._metrics.set_lag(partition.topic, partition.partition, records)
+            self._metrics.set_waiting(admission.waiting)
             self._metrics.set_resident_adapters(len(store.resident))
             registry = follower.registry
             self._metrics.know_adapters(registry.keys(), registry.revision)

@@ -193,6 +193,8 @@ class WorkerMetrics(ProcessMetrics):
         super().__init__("worker", registry, max_adapters)
         self._in_flight = gauge(names.WORKER_IN_FLIGHT, registry)
         self._in_flight_by: dict[str, Gauge] = {}
+        self._waiting = gauge(names.WORKER_WAITING, registry)
+        self._restarts = counter(names.WORKER_RESTARTS, registry)
         self._flush = histogram(names.WORKER_FLUSH, registry)
         self._retries = counter(names.WORKER_RETRIES, registry)
         self._load = histogram(names.WORKER_ADAPTER_LOAD, registry)
@@ -207,6 +209,14 @@ class WorkerMetrics(ProcessMetrics):
     def request_finished(self, label: str) -> None:
         """Count a request out of the engine, however it ended."""
         self._in_flight_gauge(label).dec()
+
+    def set_waiting(self, requests: int) -> None:
+        """Report how many fetched requests wait for their turn."""
+        self._waiting.set(requests)
+
+    def count_engine_restart(self) -> None:
+        """Count an engine that was started again."""
+        self._restarts.inc()
 
     def observe_flush(self, responses: int) -> None:
         """Count the responses of one transaction."""

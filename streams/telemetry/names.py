@@ -260,6 +260,20 @@ WORKER_IN_FLIGHT = _gauge(
     ("adapter",),
     _WORKER,
 )
+WORKER_WAITING = _gauge(
+    "lorelay_worker_waiting_requests",
+    "requests",
+    "Requests fetched that wait for their turn at the engine.",
+    (),
+    _WORKER,
+)
+WORKER_RESTARTS = _counter(
+    "lorelay_worker_engine_restarts_total",
+    "restarts",
+    "Times that a dead or hanging engine was started again.",
+    (),
+    _WORKER,
+)
 WORKER_FLUSH = _histogram(
     "lorelay_worker_flush_responses",
     "responses",

@@ -19,8 +19,13 @@ class Act(StrEnum):
     KILL = "SIGKILL"
     TERM = "SIGTERM"
     STOP = "SIGSTOP"
+    ENGINE = "engine SIGKILL"
     JOIN = "join"
     LEAVE = "leave"
+
+
+#: What happens to a member whatever happened before.
+_ALONE = (Act.KILL, Act.TERM, Act.STOP, Act.ENGINE)
 
 
 def schedule(rng: random.Random, counts: Mapping[Act, int]) -> list[Act]:
@@ -29,7 +34,7 @@ def schedule(rng: random.Random, counts: Mapping[Act, int]) -> list[Act]:
     A second member that joins does so first and leaves last; in between it leaves and joins
     again until it has joined as often as counted.
     """
-    acts = [act for act in (Act.KILL, Act.TERM, Act.STOP) for _ in range(counts.get(act, 0))]
+    acts = [act for act in _ALONE for _ in range(counts.get(act, 0))]
     rng.shuffle(acts)
     if not (joins := counts.get(Act.JOIN, 0)):
         return acts
@@ -85,6 +90,9 @@ class Storm:
                     self._fleet.send(victim, signal.SIGSTOP)
                     await asyncio.sleep(self._stop_seconds)
                     self._fleet.send(victim, signal.SIGCONT)
+                case Act.ENGINE:
+                    victim = await self._victim()
+                    self._fleet.kill_engine(victim)
             self.done[act] += 1
         await self._all_ready()
 

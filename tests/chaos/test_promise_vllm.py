@@ -33,7 +33,7 @@ def plan(scale: Scale, adapters: list[Path], is_soak: bool) -> Plan:
             seconds=600,
             burst=20,
             router={Act.JOIN: 1, Act.KILL: 3},
-            worker={Act.JOIN: 1, Act.KILL: 6, Act.TERM: 2, Act.STOP: 2},
+            worker={Act.JOIN: 1, Act.KILL: 6, Act.TERM: 2, Act.STOP: 2, Act.ENGINE: 1},
             adapters=names,
         )
     return Plan(
@@ -41,7 +41,7 @@ def plan(scale: Scale, adapters: list[Path], is_soak: bool) -> Plan:
         seconds=60,
         burst=15,
         router={Act.KILL: 1},
-        worker={Act.KILL: 2},
+        worker={Act.KILL: 2, Act.ENGINE: 1},
         adapters=names,
     )
 
@@ -95,6 +95,12 @@ def test_no_offset_and_no_metric_is_left_behind(outcome: Outcome) -> None:
 def test_a_killed_worker_takes_its_engine_with_it(outcome: Outcome) -> None:
     assert outcome.acts["worker"][Act.KILL] >= 2
     assert outcome.left_behind == []
+
+
+def test_a_worker_outlives_its_engine(outcome: Outcome) -> None:
+    assert outcome.acts["worker"][Act.ENGINE] >= 1
+    # One kill convicts nobody: what ran in the engine was answered by the next one.
+    assert not any("requests" in origin for origin in outcome.dead_letters)
 
 
 def test_nobody_ended_without_being_told(outcome: Outcome) -> None:

@@ -316,6 +316,13 @@ async def test_every_priority_is_served(engine: Engine) -> None:
     assert len(set(answers)) == 1
 
 
+async def test_its_progress_grows_with_the_tokens(engine: Engine) -> None:
+    before = engine.progress()
+    await answer(engine)
+    after = engine.progress()
+    assert (before is None and after is None) or after > before  # type: ignore[operator]
+
+
 async def test_its_metrics_are_its_own(engine: Engine) -> None:
     families = list(text_string_to_metric_families(engine.metrics_text().decode()))
     assert all(family.name.startswith("vllm:") for family in families)
@@ -329,7 +336,7 @@ async def test_its_limits_are_those_it_was_given(engine: Engine) -> None:
 
 
 async def test_a_stopped_engine_ends_what_runs_and_serves_no_more(engine: Engine) -> None:
-    # The last test: the engine is everybody's.
+    # The last test but one: the engine is everybody's.
     generation = a_generation(sampling=replace(GREEDY, max_tokens=100))
     running = asyncio.create_task(generate(engine, generation))
     await asyncio.sleep(0)
@@ -340,3 +347,15 @@ async def test_a_stopped_engine_ends_what_runs_and_serves_no_more(engine: Engine
     with pytest.raises(EngineUnavailable):
         await answer(engine)
     await engine.stop()
+
+
+async def test_a_stopped_engine_can_be_started_again_and_holds_no_adapter(
+    engine: Engine, adapters: list[LoadedAdapter]
+) -> None:
+    await engine.start()
+    assert await engine.healthy()
+    assert await answer(engine)
+    with pytest.raises(AdapterUnavailable):
+        await answer(engine, adapters[0])
+    await engine.load(adapters[0])
+    assert await answer(engine, adapters[0])

@@ -1,0 +1,68 @@
+"""What a hot adapter's backlog makes the queries of others wait."""
+
+import random
+from collections.abc import Sequence
+
+from benchmarks.client import Client, Reply
+from benchmarks.figures import Aim, percentile
+from benchmarks.plan import Plan
+from benchmarks.queries import ADAPTERS, Question, trained
+from benchmarks.stack import ROUTER, WORKER, Stack, echo_stack, echo_variables
+
+NAME = "fairness"
+
+_PLACES = 16
+_SERVICE_MS = 200
+#: More than the engine's 80 a second: the hot adapter's backlog grows all the time.
+_RATE = 96.0
+_HOT_SHARE = 0.95
+_HOT = ADAPTERS[0]
+
+
+def run(plan: Plan) -> None:
+    """The others' queries alone, beside a hot adapter, and beside it in order of arrival."""
+    seconds = plan.size(30, 6)
+    with echo_stack(plan.settings) as stack:
+        stack.start(ROUTER)
+        for number in plan.each_round(NAME):
+            rng = random.Random(number)
+            others = [q for q in trained() if q.adapter != _HOT]
+            mixed = _mixed(others, rng)
+            rare = _RATE * (1 - _HOT_SHARE)
+            alone = _waits(plan, stack, others, rare, seconds, rng)
+            beside = _waits(plan, stack, mixed, _RATE, seconds, rng)
+            # All that is read goes to the engine at once, which serves it as it came.
+            in_order = _waits(plan, stack, mixed, _RATE, seconds, rng, max_running=10_000)
+            plan.add(NAME, "others alone: wait, p95", alone, "ms")
+            plan.add(NAME, "beside a hot adapter: others' wait, p95", beside, "ms")
+            plan.add(NAME, "the same in order of arrival", in_order, "ms")
+            plan.add(NAME, "beside / alone", beside / alone, "", Aim(2, at_most=True))
+
+
+def _mixed(others: Sequence[Question], rng: random.Random) -> list[Question]:
+    hot = [question for question in trained() if question.adapter == _HOT]
+    return [rng.choice(hot if rng.random() < _HOT_SHARE else others) for _ in range(2000)]
+
+
+def _waits(
+    plan: Plan,
+    stack: Stack,
+    questions: Sequence[Question],
+    rate: float,
+    seconds: float,
+    rng: random.Random,
+    **settings: int,
+) -> float:
+    """The p95 of what the others' queries waited for beyond the engine's work on them."""
+    plan.say(f"{rate:.0f} queries/s {settings or ''}")
+    engine = echo_variables(max_num_seqs=_PLACES, service_ms=_SERVICE_MS, **settings)
+    stack.start(WORKER, variables=stack.engine | engine)
+    with Client(stack.settings, stack.settings.topics.responses) as client:
+        client.trickle(questions, 20, rate, rng)
+        replies = client.trickle(questions, round(seconds * rate), rate, rng)
+    stack.stop(WORKER)
+    return percentile([_wait(r) for r in replies if r.question.adapter != _HOT], 0.95)
+
+
+def _wait(reply: Reply) -> float:
+    return reply.elapsed_ms - (reply.response.timing.inference_ms or 0.0)
