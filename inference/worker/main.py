@@ -110,6 +110,7 @@ class WorkerProcess(Process):
             prepare=lambda: self._prepare_again(store),
         )
         serving.on_engine_death = supervision.look_now
+        serving.on_fault = self.fail
         consumer = ExactlyOnceConsumer(
             settings,
             settings.worker_group,

@@ -21,10 +21,10 @@ from schemas.errors import (
     AdapterUnavailable,
     Cancelled,
     DeadlineExceeded,
-    DecodeError,
     EngineCrashed,
     EngineError,
     EngineUnavailable,
+    LorelayError,
     RecordTooLarge,
     RequestError,
     as_request_error,
@@ -53,7 +53,7 @@ _MOST_TRIES = 3
 class _Work:
     """A record that is being worked on; `is_running` from its turn on."""
 
-    task: "asyncio.Task[None]"
+    task: "asyncio.Task[None]" = field(init=False)
     interruption: Interruption = field(default_factory=Interruption)
     query_id: str | None = None
     is_running: bool = False
@@ -65,6 +65,7 @@ class Serving:
 
     consumer: ExactlyOnceConsumer
     on_engine_death: Callable[[], None]
+    on_fault: Callable[[str], None]
 
     def __init__(
         self,
@@ -101,8 +102,9 @@ class Serving:
     def on_record(self, record: Record) -> None:
         """Starts a task for the record."""
         place = (TopicPartition(record.topic, record.partition), record.offset)
-        self._works[place] = _Work(asyncio.create_task(self._serve(record, place)))
-        self._works[place].task.add_done_callback(lambda _: self._works.pop(place, None))
+        work = self._works[place] = _Work()
+        work.task = asyncio.create_task(self._serve(record, place, work))
+        work.task.add_done_callback(lambda task: self._ended(place, work))
 
     def on_lost(self, partition: TopicPartition, offsets: Collection[int]) -> None:
         """Aborts what another member will do again."""
@@ -129,8 +131,17 @@ class Serving:
                 work.task.cancel()
                 self.consumer.hand_back(*place)
 
-    async def _serve(self, record: Record, place: tuple[TopicPartition, int]) -> None:
-        outputs = await self._outputs(record, self._works[place])
+    def _ended(self, place: tuple[TopicPartition, int], work: _Work) -> None:
+        # After a rebalance the same record may be in work again.
+        if self._works.get(place) is work:
+            del self._works[place]
+        if not work.task.cancelled() and (error := work.task.exception()) is not None:
+            # Whatever it was, the record must not wait here for ever: others shall have it.
+            log.critical("%s@%d was not answered", *place, exc_info=error)
+            self.on_fault(f"a request could not be answered: {error!r}")
+
+    async def _serve(self, record: Record, place: tuple[TopicPartition, int], work: _Work) -> None:
+        outputs = await self._outputs(record, work)
         try:
             self.consumer.finish(*place, outputs)
         except RecordTooLarge as error:
@@ -141,9 +152,9 @@ class Serving:
     async def _outputs(self, record: Record, work: _Work) -> Sequence[Output]:
         try:
             request = await self._schemas.decode(InferenceRequest, record.value or b"")
-        except DecodeError as error:
+        except LorelayError as error:
             self._metrics.count_decode_error(record.topic)
-            return self._refusal(record, _unreadable(record), error)
+            return self._refusal(record, _unreadable(record), as_request_error(error))
         work.query_id = request.query.id
         deadline = self._call_at_deadline(request, work)
         try:
