@@ -47,7 +47,7 @@ demo: models $(IMPORTED) ## Start everything and watch queries find their adapte
 	@.venv/bin/python examples/demo.py $(ARGS)
 
 ##@ Develop
-.PHONY: test lint soak bench lock clean distclean
+.PHONY: test lint soak chaos bench lock clean distclean
 test: setup models lint ## Checks and every test
 	@status=0; \
 	$(call pytest,.venv-worker,$(WORKER_SUITES)) || status=1; \
@@ -62,6 +62,11 @@ lint: $(STREAMS) ## Ruff, strict mypy, import rules
 
 soak: setup models ## The exactly-once promise under kills, at full length
 	@$(call pytest,.venv,tests/chaos --soak)
+
+SEED ?= 1
+MINUTES ?= 8
+chaos: setup ## One fault after another, a row each; SEED=n MINUTES=m
+	@.venv/bin/python -m tests.chaos --seed $(SEED) --minutes $(MINUTES) $(ARGS)
 
 bench: setup models ## The README's figures; ARGS=--help lists the options
 	@.venv/bin/python -m benchmarks $(ARGS)

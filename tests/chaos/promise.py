@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
@@ -28,6 +29,8 @@ from tests.integration.kafka.cluster import Cluster
 
 #: The same kills in every run; another number gives another schedule.
 SEED = int(os.environ.get("CHAOS_SEED", "3"))
+#: The echo engine dies of a prompt with this word, where it was told to.
+POISON = "poison"
 SESSION_TIMEOUT = 6.0
 ROUTER_GROUP, WORKER_GROUP = "router", "worker"
 
@@ -47,6 +50,8 @@ class Plan:
     broker_kills: int = 0
     pause: tuple[float, float] = (1.0, 4.0)
     adapters: tuple[str, ...] = ()
+    #: The share of queries that kill the engine.
+    poison: float = 0.0
     #: Whether some queries come in transactions, of which some are aborted.
     in_transactions: bool = True
 
@@ -65,7 +70,18 @@ class Outcome:
     crashed: list[str]
     left_behind: list[int]
     acts: Mapping[str, Counter[Act]]
+    hits: list[datetime]
     seconds: float
+
+    @property
+    def doubled(self) -> int:
+        """Responses beyond the first to a query record."""
+        return sum(count - 1 for count in self.answers.values())
+
+    @property
+    def lost(self) -> int:
+        """Query records without a response."""
+        return len(self.sent.places.keys() - self.answers.keys())
 
     @property
     def answers(self) -> Counter[tuple[int, int]]:
@@ -76,15 +92,17 @@ class Outcome:
         )
 
     @property
+    def response_times(self) -> list[datetime]:
+        """When responses were made, in order."""
+        return sorted(response["created_at"] for response in self.responses)
+
+    @property
     def names(self) -> Counter[str]:
         """Responses by the id of their query."""
         return Counter(response["query_id"] for response in self.responses)
 
     @property
     def summary(self) -> str:
-        answers = self.answers
-        doubled = sum(count - 1 for count in answers.values())
-        lost = len(self.sent.places.keys() - answers.keys())
         acts = "; ".join(
             f"{role}: {', '.join(f'{count} {act}' for act, count in sorted(done.items()))}"
             for role, done in self.acts.items()
@@ -92,7 +110,7 @@ class Outcome:
         )
         return (
             f"{len(self.sent.places):,} in (and {len(self.sent.aborted):,} aborted), "
-            f"{len(answers):,} distinct, {doubled} doubled, {lost} lost; {acts}; "
+            f"{len(self.answers):,} distinct, {self.doubled} doubled, {self.lost} lost; {acts}; "
             f"{self.seconds:.0f} s, seed {SEED}"
         )
 
@@ -108,6 +126,7 @@ class Run:
         broker: KillableBroker | None = None,
     ) -> None:
         self._broker = broker
+        self._broker_hits: list[datetime] = []
         self._topics = Topics(f"storm-{uuid.uuid4().hex[:12]}.")
         self._settings = KafkaSettings(kafka=kafka, topic_prefix=self._topics.prefix)
         self._cluster = Cluster(kafka)
@@ -142,7 +161,7 @@ class Run:
     async def through(self, plan: Plan) -> Outcome:
         """Sends the plan's queries while its storms go on, and counts when all is quiet."""
         began = monotonic()
-        mix = Mix(random.Random(SEED), self._topics, plan.adapters)
+        mix = Mix(random.Random(SEED), self._topics, plan.adapters, plan.poison)
         traffic = Traffic(
             self._settings.kafka,
             self._topics,
@@ -175,6 +194,7 @@ class Run:
             await asyncio.sleep(rng.uniform(2, 10))
             await _next_burst(traffic)
             await asyncio.sleep(rng.uniform(0, BUSY_SECONDS))
+            self._broker_hits.append(datetime.now(UTC))
             # In this thread: the broker ends with the thread that has started it.
             self._broker.kill_and_restart()
 
@@ -222,6 +242,9 @@ class Run:
             crashed=self._fleet.crashed(),
             left_behind=self._fleet.left_behind(),
             acts=acts,
+            hits=sorted(
+                [*self._broker_hits, *(h for storm in storms.values() for h in storm.hits)]
+            ),
             seconds=seconds,
         )
 

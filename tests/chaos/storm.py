@@ -5,6 +5,7 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from tests.chaos.fleet import Fleet, Member
@@ -65,6 +66,8 @@ class Storm:
         self._stop_seconds = stop_seconds
         self._second = f"{role}-2"
         self.done: Counter[Act] = Counter()
+        #: When each of the acts hit its member.
+        self.hits: list[datetime] = []
         self.unclean_exits: list[int] = []
 
     async def run(self, acts: Sequence[Act]) -> None:
@@ -73,6 +76,7 @@ class Storm:
             await asyncio.sleep(self._rng.uniform(*self._pause))
             match act:
                 case Act.JOIN:
+                    self._hit()
                     member = self._fleet.start(self._second, self._role)
                     await self._fleet.until_ready(member)
                 case Act.LEAVE:
@@ -87,16 +91,22 @@ class Storm:
                     self._fleet.start(victim.name, self._role)
                 case Act.STOP:
                     victim = await self._victim()
+                    self._hit()
                     self._fleet.send(victim, signal.SIGSTOP)
                     await asyncio.sleep(self._stop_seconds)
                     self._fleet.send(victim, signal.SIGCONT)
                 case Act.ENGINE:
                     victim = await self._victim()
+                    self._hit()
                     self._fleet.kill_engine(victim)
             self.done[act] += 1
         await self._all_ready()
 
+    def _hit(self) -> None:
+        self.hits.append(datetime.now(UTC))
+
     async def _end(self, member: Member, is_clean: bool) -> None:
+        self._hit()
         self._fleet.send(member, signal.SIGTERM if is_clean else signal.SIGKILL)
         status = await self._fleet.until_ended(member)
         if is_clean and status:

@@ -41,10 +41,17 @@ class Query:
 class Mix:
     """Queries of every kind: JSON and Avro, good and bad, each with an id of its own."""
 
-    def __init__(self, rng: random.Random, topics: Topics, adapters: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        rng: random.Random,
+        topics: Topics,
+        adapters: tuple[str, ...],
+        poison: float = 0.0,
+    ) -> None:
         self._rng = rng
         self._topics = topics
         self._adapters = adapters
+        self._poison = poison
         self._number = 0
 
     def next(self) -> Query:
@@ -68,6 +75,8 @@ class Mix:
             fields["adapter"] = self._rng.choice(self._adapters)
         elif draw < 0.75:
             fields["adapter"] = "base"
+        if self._rng.random() < self._poison:
+            fields |= {"prompt": f"Number {self._number} is poison.", "adapter": "base"}
         is_json = self._rng.random() < 0.5
         value = json.dumps(fields).encode() if is_json else wire.encode("Query", fields)
         return Query(name, value, "reply_to" in fields)
