@@ -178,3 +178,22 @@ class TestReferences:
     def test_what_is_out_of_use_is_said_to_be(self, reference: str, sentence: str) -> None:
         with pytest.raises(UnknownAdapter, match=f"Adapter {reference} {sentence}"):
             self.REGISTRY.resolve(reference)
+
+
+class TestPrevious:
+    def test_older_versions_of_the_family_that_can_be_served_the_newest_first(self) -> None:
+        newest = version(number="2.0.0", adapter_id="legal-qa-v2")
+        made = registry(
+            version(number="1.0.0"),
+            version(number="1.2.0"),
+            version(number="1.1.0", status="retired"),
+            version(number="1.3.0", status="failed"),
+            version("medical-qa-v1", "1.0.0"),
+            newest,
+            version(number="3.0.0", adapter_id="legal-qa-v3"),
+        )
+        assert [v.adapter_version for v in made.previous(newest)] == ["1.2.0", "1.0.0"]
+
+    def test_the_first_version_has_none_before_it(self) -> None:
+        first = version()
+        assert registry(first).previous(first) == []

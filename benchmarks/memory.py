@@ -1,0 +1,72 @@
+"""How much more memory a router and a worker take while a long backlog waits."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.client import Client
+from benchmarks.cpu import warm_up
+from benchmarks.figures import Aim
+from benchmarks.plan import Plan
+from benchmarks.queries import questions
+from benchmarks.stack import ROUTER, WORKER, Stack, echo_stack, echo_variables
+
+NAME = "memory"
+
+_MEMBERS = (ROUTER, WORKER)
+#: So slow that the backlog in front of the worker lasts, and nothing of it waits for the router.
+_ENGINE = {"service_ms": 50, "max_num_seqs": 16}
+_LOOK_SECONDS = 0.25
+
+
+def run(plan: Plan) -> None:
+    """A backlog in front of both, routed to its end; the worker answers what it can meanwhile."""
+    records = plan.size(100_000, 5_000)
+    with echo_stack(plan.settings) as stack:
+        for _ in plan.each_round(NAME):
+            stack.start(ROUTER, WORKER, variables=stack.engine | echo_variables(**_ENGINE))
+            warm_up(stack, plan.size(4_000, 500))
+            plan.say(f"{records:,} queries piled up")
+            with (
+                Client(stack.settings, stack.settings.topics.requests) as client,
+                _grown(stack) as grown,
+            ):
+                client.pile_up(questions(), records)
+                client.count(records)
+            stack.stop()
+            for name in _MEMBERS:
+                figure = f"{name}, {records:,} queries waiting: growth"
+                plan.add(NAME, figure, grown[name], "MB", Aim(50, at_most=True))
+
+
+@contextmanager
+def _grown(stack: Stack) -> Iterator[dict[str, float]]:
+    """By how many MB each member has grown at its largest; filled at the end of the block."""
+    pids = {name: stack.pids[name] for name in _MEMBERS}
+    before = {name: resident_mb(pid) for name, pid in pids.items()}
+    largest = dict(before)
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(_LOOK_SECONDS):
+            for name, pid in pids.items():
+                largest[name] = max(largest[name], resident_mb(pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    grown: dict[str, float] = {}
+    try:
+        yield grown
+    finally:
+        is_over.set()
+        watcher.join()
+        grown.update({name: largest[name] - before[name] for name in _MEMBERS})
+
+
+def resident_mb(pid: int) -> float:
+    """The process's resident memory (VmRSS of proc(5), /proc/PID/status)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
