@@ -35,7 +35,8 @@ SESSION_TIMEOUT = 6.0
 ROUTER_GROUP, WORKER_GROUP = "router", "worker"
 
 _BURST_SECONDS = 30.0
-_SETTLE_SECONDS = 180.0
+#: After so long without a change, what has not come will not come.
+_SETTLE_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,20 +210,24 @@ class Run:
         )
 
     async def _settle(self, sent: Sent) -> None:
-        """Returns when every offset is committed and every response counted, or never will be."""
-        deadline = monotonic() + _SETTLE_SECONDS
-        while monotonic() < deadline:
-            if await asyncio.to_thread(self._is_settled, sent):
-                return
-            await asyncio.sleep(0.5)
+        """Returns when every offset is committed and every response counted, or never will be.
 
-    def _is_settled(self, sent: Sent) -> bool:
+        That is when nothing has moved for long: a backlog takes as long as it takes.
+        """
+        moved, deadline = -1, monotonic() + _SETTLE_SECONDS
+        while monotonic() < deadline:
+            if (left := await asyncio.to_thread(self._left, sent)) == 0:
+                return
+            if left != moved:
+                moved, deadline = left, monotonic() + _SETTLE_SECONDS
+            await asyncio.sleep(2)
+
+    def _left(self, sent: Sent) -> int:
+        """Queries that lack a response, records not finished, responses not counted."""
         responses = self._cluster.read(self._topics.responses)
-        return (
-            len({message.key() for message in responses}) >= len(sent.places)
-            and not any(self._unfinished().values())
-            and self._counted_by_metrics() >= len(responses)
-        )
+        unanswered = len(sent.places) - len({message.key() for message in responses})
+        uncounted = len(responses) - self._counted_by_metrics()
+        return max(0, unanswered) + sum(self._unfinished().values()) + max(0, uncounted)
 
     def _outcome(
         self,
