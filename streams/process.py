@@ -59,6 +59,8 @@ class Process(ABC):
         )
         for library in _TALKATIVE:
             logging.getLogger(library).setLevel(logging.WARNING)
+        # It warns of every batch that it sends again; what fails for good is raised.
+        logging.getLogger("aiokafka.producer.sender").setLevel(logging.ERROR)
         return asyncio.run(self._run())
 
     @abstractmethod
