@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from schemas.errors import RecordTooLarge
 
-Headers = Sequence[tuple[str, bytes]]
+#: A header's value may be null, as a record's key may.
+Headers = Sequence[tuple[str, bytes | None]]
 
 #: W3C Trace Context's header, passed on through every hop.
 TRACEPARENT = "traceparent"
@@ -28,7 +29,7 @@ class Output:
     @property
     def size(self) -> int:
         """Bytes of key, value and headers."""
-        headers = sum(len(name) + len(value) for name, value in self.headers)
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
         return len(self.value or b"") + len(self.key or b"") + headers
 
 
@@ -44,7 +45,7 @@ def event_headers(kind: str, event_id: str, source: str, received: Headers = ())
 
     `kind` is the record type's name; `source` the process that produced it.
     """
-    headers = [
+    headers: list[tuple[str, bytes | None]] = [
         ("ce_specversion", b"1.0"),
         ("ce_id", event_id.encode()),
         ("ce_source", source.encode()),

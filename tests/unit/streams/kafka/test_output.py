@@ -1,0 +1,19 @@
+"""A record to produce."""
+
+from streams.kafka.output import Output, event_headers
+
+
+def test_a_null_header_has_a_name_alone() -> None:
+    assert Output("t", b"12", b"3", headers=[("ab", None), ("c", b"d")]).size == 7
+
+
+def test_the_trace_is_handed_on_and_nothing_else_of_the_received() -> None:
+    received = [("traceparent", b"00-1-2-01"), ("x", None)]
+    headers = event_headers("Query", "q-1", "tester", received)
+    assert dict(headers) == {
+        "ce_specversion": b"1.0",
+        "ce_id": b"q-1",
+        "ce_source": b"tester",
+        "ce_type": b"lorelay.Query",
+        "traceparent": b"00-1-2-01",
+    }
