@@ -1,9 +1,7 @@
-"""Writes to the registry, one writer at a time.
+"""Writes to the registry, one writer at a time: streams.kafka.sole_writer tells how.
 
-Kafka has no compare-and-set. All writers share one transactional id: initialising a producer
-with it fences the writer before, whose open transaction is aborted. Then the registry is read to
-its end, so what is checked is what is there, and a later writer's initialisation makes the commit
-fail. Either a registration is written whole, or nothing of it.
+The registry is read to its end after earlier writers were fenced, so what is checked is what is
+there. Either a registration is written whole, or nothing of it.
 """
 
 import asyncio
@@ -15,15 +13,14 @@ from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerFenced
-
 from schemas.codec import Codec
 from schemas.errors import DecodeError, RegistryConflict
 from schemas.records import AdapterVersion, ExampleSet, LifecycleEvent, Record, WorkerState
-from streams.kafka.output import Output, check_sizes, event_headers
-from streams.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
+from streams.kafka.output import Output, event_headers
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.sole_writer import SoleWriter
 from streams.kafka.table import TableReader
+from streams.kafka.transactions import Fenced
 from streams.kafka.writer_schemas import WriterSchemas
 from streams.registry.candidate import Candidate
 from streams.registry.examples import record_key, split
@@ -34,7 +31,6 @@ from streams.registry.validation import Novelty, check_engines, compare, live
 log = logging.getLogger(__name__)
 
 _SOURCE: Final = "lorelay-registry"
-_FRAME_BYTES: Final = 4096
 _VISIBLE_WITHIN_S: Final = 10.0
 
 
@@ -56,7 +52,7 @@ class RegistryWriter:
         self._follower = RegistryFollower(settings, codec)
         self._workers: dict[bytes, bytes] = {}
         self._closing = AsyncExitStack()
-        self._producer: AIOKafkaProducer | None = None
+        self._writer = SoleWriter(settings, transactional_id(settings))
 
     @property
     def registry(self) -> Registry:
@@ -114,16 +110,8 @@ class RegistryWriter:
             )
 
     async def _open(self) -> None:
-        producer = AIOKafkaProducer(
-            transactional_id=transactional_id(self._settings),
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            max_request_size=self._settings.max_record_bytes + _FRAME_BYTES,
-            **self._settings.client_kwargs(),
-        )
-        # Stopped even if it never started: its client is open from the first request on.
-        self._closing.push_async_callback(producer.stop)
-        await producer.start()
-        self._producer = producer
+        self._closing.push_async_callback(self._writer.stop)
+        await self._writer.start()
         schemas = WriterSchemas(self._settings, self._codec)
         self._closing.push_async_callback(schemas.stop)
         await schemas.start()
@@ -173,29 +161,10 @@ class RegistryWriter:
 
     async def _write(self, outputs: Sequence[Output]) -> int:
         """Writes all of them or none; the offset of the last one."""
-        assert self._producer is not None, "register() is called inside the context"
-        check_sizes(outputs, self._settings.max_record_bytes)
-        deliveries = []
         try:
-            await self._producer.begin_transaction()
-            for output in outputs:
-                headers = list(output.headers)
-                deliveries.append(
-                    await self._producer.send(
-                        output.topic, output.value, output.key, headers=headers
-                    )
-                )
-            # aiokafka commits a transaction although a record of it was refused: look first.
-            written = await asyncio.gather(*deliveries)
-            await self._producer.commit_transaction()
-        except (KafkaError, IllegalOperation, AssertionError) as error:
-            # Depending on where it strikes, aiokafka reports fencing as itself or as misuse.
-            causes = [error, *await asyncio.gather(*deliveries, return_exceptions=True)]
-            if any(isinstance(cause, ProducerFenced | InvalidProducerEpoch) for cause in causes):
-                raise RegistryConflict(
-                    "Another command was writing to the registry at the same time, nothing was "
-                    "written: try again."
-                ) from error
-            raise
-        offset: int = written[-1].offset
-        return offset
+            return await self._writer.write(outputs)
+        except Fenced as error:
+            raise RegistryConflict(
+                "Another command was writing to the registry at the same time, nothing was "
+                "written: try again."
+            ) from error
