@@ -3,21 +3,18 @@
 import asyncio
 import getpass
 import json
-import logging
 import platform
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.query_client import unreachable
+from cli.plain_errors import plain_errors, quieten
 from schemas.codec import Codec
 from schemas.errors import ConfigurationError, LorelayError, RegistrationRefused, RegistryConflict
 from schemas.json_form import to_json
@@ -75,7 +72,7 @@ def register(
 
     lorelay adapters register legal.json --examples training/legal.jsonl
     """
-    _quieten()
+    quieten()
     if examples is not None and len(sources) > 1:
         raise ConfigurationError("--examples belongs to one adapter: register them one by one.")
     refused = asyncio.run(_register(KafkaSettings(), sources, examples, as_json))
@@ -100,7 +97,7 @@ def list_versions(
 
     lorelay adapters list --json | jq -r '.[].adapter_id'
     """
-    _quieten()
+    quieten()
     registry = asyncio.run(_read(KafkaSettings()))
     shown = [v for v in registry.versions() if everything or v.status not in ("retired", "failed")]
     if as_json:
@@ -131,7 +128,7 @@ def show(
 
     lorelay adapters show legal-qa --examples 20
     """
-    _quieten()
+    quieten()
     registry = asyncio.run(_read(KafkaSettings()))
     version = registry.get(reference) or registry.resolve(reference)
     if as_json:
@@ -144,22 +141,8 @@ def show(
         console.print(f"  {escape(example.text)}{mark}", soft_wrap=True)
 
 
-def _quieten() -> None:
-    # What aiokafka has to say is said below, in a sentence; so are the futures it leaves unread.
-    for name in ("aiokafka", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-@asynccontextmanager
-async def _plain_errors(settings: KafkaSettings) -> AsyncIterator[None]:
-    try:
-        yield
-    except KafkaError as error:
-        raise unreachable(settings, error) from error
-
-
 async def _read(settings: KafkaSettings) -> Registry:
-    async with _plain_errors(settings):
+    async with plain_errors(settings):
         follower = RegistryFollower(settings, Codec())
         try:
             await follower.start()
@@ -177,7 +160,7 @@ async def _register(
     refused = 0
     actor = f"{getpass.getuser()}@{platform.node()}"
     with told.status("Reading the registry") as status:
-        async with _plain_errors(settings), RegistryWriter(settings, Codec(), actor) as writer:
+        async with plain_errors(settings), RegistryWriter(settings, Codec(), actor) as writer:
             for source in sources:
                 status.update(f"Checking {source}")
                 now = datetime.now(UTC)
