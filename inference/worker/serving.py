@@ -34,7 +34,7 @@ from schemas.topics import Topics
 from streams.kafka.answers import error_response, response_outputs
 from streams.kafka.cancels import Cancellations
 from streams.kafka.consumer import ExactlyOnceConsumer
-from streams.kafka.dead_letters import dead_letter
+from streams.kafka.dead_letters.letter import dead_letter
 from streams.kafka.output import Output, event_headers
 from streams.kafka.writer_schemas import WriterSchemas
 from streams.registry.follow import RegistryFollower
@@ -306,6 +306,7 @@ class Serving:
                     record.headers,
                     error,
                     "worker",
+                    response,
                 )
             )
         return outputs

@@ -10,11 +10,18 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 #: W3C Trace Context's header, passed on through every hop.
 TRACEPARENT = "traceparent"
+#: The dead letter that a record was written again from, and how often that has happened by now.
+REDRIVEN_FROM = "lorelay.redriven.from"
+REDRIVEN_COUNT = "lorelay.redriven.count"
+
+_HANDED_ON = (TRACEPARENT, REDRIVEN_FROM, REDRIVEN_COUNT)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
     """A record to produce. Without `partition` the key decides, as in Kafka's own clients.
+
+    Its time is `timestamp_ms` (since 1970), else that of producing it.
 
     An optional one is left out, with a warning, where there is no such topic or partition.
     """
@@ -25,6 +32,7 @@ class Output:
     partition: int | None = None
     headers: Headers = field(default=())
     is_optional: bool = False
+    timestamp_ms: int | None = None
 
     @property
     def size(self) -> int:
@@ -41,7 +49,9 @@ def check_sizes(outputs: Sequence[Output], limit: int) -> None:
 
 
 def event_headers(kind: str, event_id: str, source: str, received: Headers = ()) -> Headers:
-    """CloudEvents' Kafka binding (v1.0.2, binary mode), and the received trace context.
+    """CloudEvents' Kafka binding (v1.0.2, binary mode), and what is handed on of the received.
+
+    That is the trace context, and which dead letter it all began with.
 
     `kind` is the record type's name; `source` the process that produced it.
     """
@@ -51,5 +61,5 @@ def event_headers(kind: str, event_id: str, source: str, received: Headers = ())
         ("ce_source", source.encode()),
         ("ce_type", f"lorelay.{kind}".encode()),
     ]
-    headers.extend((name, value) for name, value in received if name == TRACEPARENT)
+    headers.extend((name, value) for name, value in received if name in _HANDED_ON)
     return headers

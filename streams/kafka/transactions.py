@@ -209,7 +209,10 @@ def _expect_errors(producer: AIOKafkaProducer) -> None:
 
 def _append(batch: Any, output: Output) -> bool:
     appended = batch.append(
-        timestamp=None, key=output.key, value=output.value, headers=list(output.headers)
+        timestamp=output.timestamp_ms,
+        key=output.key,
+        value=output.value,
+        headers=list(output.headers),
     )
     return appended is not None
 

@@ -16,7 +16,7 @@ from schemas.topics import Topics
 from schemas.validation import validate_query
 from streams.kafka.answers import error_response, from_timestamp, queue_ms, response_outputs
 from streams.kafka.cancels import Cancellations
-from streams.kafka.dead_letters import dead_letter
+from streams.kafka.dead_letters.letter import dead_letter
 from streams.kafka.output import Output, event_headers
 from streams.kafka.writer_schemas import WriterSchemas
 from streams.registry.reader import Registry
@@ -207,6 +207,7 @@ class Router:
                     headers,
                     error,
                     "router",
+                    response,
                 )
             )
         return outputs
