@@ -5,6 +5,7 @@
     +- RegistrationRefused      invalid_request      -          -
     |  +- RegistryConflict      invalid_request      yes        -
     +- SchemaRegistryUnavailable  internal           yes        -
+    +- DeadLettersConflict      internal             yes        -
     +- RequestError
        +- InvalidRequest        invalid_request      -          -
        |  +- PromptTooLong      invalid_request      -          -
@@ -88,6 +89,21 @@ class SchemaRegistryUnavailable(LorelayError):
 
     code = "schema_registry_unavailable"
     retryable = True
+
+
+class DeadLettersConflict(LorelayError):
+    """Another command began to redrive or purge: of ``total`` dead letters ``done`` are done."""
+
+    code = "dead_letters_conflict"
+    retryable = True
+
+    def __init__(self, done: int, total: int) -> None:
+        super().__init__(
+            "Another command has begun to redrive or purge dead letters, so this one stopped "
+            f"after {done:,} of {total:,}: run it again, what is done will not be done twice."
+        )
+        self.done = done
+        self.total = total
 
 
 class RequestError(LorelayError):
