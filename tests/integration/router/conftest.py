@@ -115,7 +115,7 @@ class RunningRouter:
         query: Query | bytes,
         *,
         key: bytes | None = None,
-        headers: Sequence[tuple[str, bytes]] = (),
+        headers: Sequence[tuple[str, bytes | None]] = (),
     ) -> tuple[int, int]:
         """Writes a query; the partition and offset of its record."""
         value = query if isinstance(query, bytes) else self.codec.encode(query)
@@ -171,6 +171,17 @@ class RunningRouter:
         found = [m for m in self.cluster.read(self.topics.dead_letters) if m.key() == key]
         assert len(found) <= 1
         return found[0] if found else None
+
+    def dead_letter_from(self, origin: str) -> Message:
+        """The dead letter that a redriven one has become."""
+
+        def find() -> Message | None:
+            for message in self.cluster.read(self.topics.dead_letters):
+                if ("lorelay.redriven.from", origin.encode()) in (message.headers() or []):
+                    return message
+            return None
+
+        return _eventually(find, f"a dead letter from {origin}")
 
 
 def _eventually(find: Callable[[], T | None], what: str) -> T:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from cli.main import main
 from schemas.records import Message as Turn
 from schemas.records import Query, ReplyTo
 from schemas.topics import MAX_QUERY_BYTES
@@ -148,6 +149,42 @@ def test_a_record_without_a_value_is_answered_too(router: RunningRouter) -> None
     (offset,) = router.cluster.produce(router.topics.queries, [None], partition=0, key=b"k")
     response, _ = router.response((0, offset))
     assert response.status == "error"
+    letter = router.dead_letter((0, offset))
+    assert letter is not None
+    assert letter.value() == b""
+
+
+def test_a_header_without_a_value_stops_nothing(router: RunningRouter) -> None:
+    place = router.send(b"unreadable", headers=[("flag", None), ("traceparent", None)])
+    router.response(place)
+    letter = router.dead_letter(place)
+    assert letter is not None
+    assert (letter.headers() or [])[:2] == [("flag", None), ("traceparent", None)]
+
+
+def test_a_dead_letter_says_which_error_and_which_query(router: RunningRouter) -> None:
+    place = router.send(b'{"id": "asked", "prompt": 7}')
+    router.response(place)
+    letter = router.dead_letter(place)
+    assert letter is not None
+    headers = headers_of(letter)
+    assert headers["lorelay.error.category"] == b"invalid_request"
+    assert headers["lorelay.error.code"] == b"invalid_field"
+    assert headers["lorelay.query.id"] == b"asked"
+
+
+def test_a_redriven_query_that_fails_again_names_its_dead_letter(
+    router: RunningRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partition, offset = router.send(b"still unreadable")
+    router.response((partition, offset))
+    monkeypatch.setenv("LORELAY_KAFKA", router.cluster.address)
+    monkeypatch.setenv("LORELAY_TOPIC_PREFIX", router.topics.prefix)
+    origin = f"{router.topics.queries}/{partition}/{offset}"
+    assert main(["dead-letters", "redrive", origin, "--yes"]) == 0
+    again = router.dead_letter_from(origin)
+    assert again.value() == b"still unreadable"
+    assert again.key() != origin.encode()
 
 
 def test_an_unreadable_query_is_answered_by_its_id_if_it_has_one(router: RunningRouter) -> None:
