@@ -20,15 +20,15 @@ def printable(text: str) -> str:
 def table(letters: Sequence[DeadLetter]) -> Table:
     """A line for each."""
     found = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
-    for column in ("origin", "dead since"):  # whole, to be copied
+    for column in ("origin", "since"):  # whole, to be copied
         found.add_column(column, no_wrap=True)
     for column in ("error", "adapter", "query"):
         found.add_column(column, overflow="fold")
-    found.add_column("redriven", justify="right")
+    found.add_column("redriven", justify="right", no_wrap=True)
     for letter in letters:
         cells = (
             letter.origin,
-            _local(letter.since),
+            _local(letter.since)[: len("2026-11-24 12:00")],
             letter.code or letter.error_class or letter.problem or "",
             letter.adapter or "-",
             letter.query_id or "-",

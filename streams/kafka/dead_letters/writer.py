@@ -12,8 +12,10 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
+from aiokafka.errors import MessageSizeTooLargeError
+
 from schemas.codec import Codec
-from schemas.errors import DeadLettersConflict, DecodeError
+from schemas.errors import ConfigurationError, DeadLettersConflict, DecodeError
 from schemas.records import InferenceRequest
 from streams.kafka.dead_letters.letter import DeadLetter
 from streams.kafka.dead_letters.reader import OnProgress, read_dead_letters
@@ -78,8 +80,8 @@ class DeadLetterWriter:
         """Writes each record to its topic again and marks its dead letter, batch by batch.
 
         The letters are ready by `plan_redrive`. `on_progress` is told how many are committed.
-        Raises: DeadLettersConflict where another writer began meanwhile, RecordTooLarge,
-        KafkaError; what was told as committed stays.
+        Raises: DeadLettersConflict where another writer began meanwhile, ConfigurationError where
+        a topic takes no record so large, KafkaError; what was told as committed stays.
         """
 
         async def outputs(letter: DeadLetter) -> Iterable[Output]:
@@ -127,5 +129,11 @@ class DeadLetterWriter:
                 await self._writer.write(written)
             except Fenced as error:
                 raise DeadLettersConflict(done, len(letters)) from error
+            except MessageSizeTooLargeError as error:
+                largest = max(batch, key=lambda letter: len(letter.value))
+                raise ConfigurationError(
+                    f"{largest.origin} is too large for its topic with the headers of a redrive: "
+                    "raise the topic's max.message.bytes, or redrive the others by name."
+                ) from error
             done += len(batch)
             on_progress(done)

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from schemas.codec import Codec
-from schemas.errors import DeadLettersConflict
+from schemas.errors import ConfigurationError, DeadLettersConflict
 from schemas.records import InferenceRequest, Origin
-from schemas.topics import Topics
+from schemas.topics import MAX_QUERY_BYTES, Topics
 from streams.kafka.settings import KafkaSettings
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.dead_letters.letters import (
@@ -108,6 +108,20 @@ class TestRedriving:
         await redrive_all(kafka_settings)
         assert await until_there(cluster, live_topics.requests, 1) == {b"\xc3\x01later": 1}
         assert cluster.read(live_topics.requests)[0].key() is None
+
+    async def test_a_topic_that_takes_no_record_so_large_is_a_plain_sentence(
+        self, cluster: Cluster, kafka_settings: KafkaSettings, live_topics: Topics
+    ) -> None:
+        (number,) = dead_queries(live_topics, 1)
+        large = written(
+            Origin(live_topics.queries, 0, 9),
+            value=bytes(MAX_QUERY_BYTES + 5000),
+            topics=live_topics,
+        )
+        put(cluster, number, large)
+        with pytest.raises(ConfigurationError, match=r"queries/0/9 is too large"):
+            await redrive_all(kafka_settings)
+        assert {letter.redriven_count for letter in await read_all(kafka_settings)} == {0}
 
     async def test_again_means_again(
         self, cluster: Cluster, kafka_settings: KafkaSettings, live_topics: Topics
