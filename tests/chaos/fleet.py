@@ -80,15 +80,16 @@ class Fleet:
             member.is_stopped = number == signal.SIGSTOP
             member.is_ended = number in {signal.SIGKILL, signal.SIGTERM}
 
-    def kill_engine(self, member: Member) -> None:
-        """Kills the engine's process, which the member's own has started."""
+    def kill_engine(self, member: Member) -> bool:
+        """Kills the engine's process, which the member's own has started; False for none."""
         assert member.process is not None
         for pid in _marked(self._mark):
-            name = Path(f"/proc/{pid}/comm").read_text()
-            if name.startswith("VLLM::EngineCor") and member.process.pid in _ancestry(pid):
-                os.kill(pid, signal.SIGKILL)
-                return
-        raise AssertionError(f"{member.name} has no engine process")
+            with suppress(OSError):
+                name = Path(f"/proc/{pid}/comm").read_text()
+                if name.startswith("VLLM::EngineCor") and member.process.pid in _ancestry(pid):
+                    os.kill(pid, signal.SIGKILL)
+                    return True
+        return False
 
     def log(self, name: str) -> Path:
         return self._folder / f"{name}.log"

@@ -25,6 +25,8 @@ class Act(StrEnum):
     LEAVE = "leave"
 
 
+_ENGINE_SECONDS = 180.0
+
 #: What happens to a member whatever happened before.
 _ALONE = (Act.KILL, Act.TERM, Act.STOP, Act.ENGINE)
 
@@ -96,9 +98,11 @@ class Storm:
                     await asyncio.sleep(self._stop_seconds)
                     self._fleet.send(victim, signal.SIGCONT)
                 case Act.ENGINE:
-                    victim = await self._victim()
+                    # One that was ready may be between two engines by the time it is hit.
+                    async with asyncio.timeout(_ENGINE_SECONDS):
+                        while not self._fleet.kill_engine(await self._victim()):
+                            await asyncio.sleep(1)
                     self._hit()
-                    self._fleet.kill_engine(victim)
             self.done[act] += 1
         await self._all_ready()
 
