@@ -100,7 +100,7 @@ class Storm:
                 case Act.ENGINE:
                     # One that was ready may be between two engines by the time it is hit.
                     async with asyncio.timeout(_ENGINE_SECONDS):
-                        while not self._fleet.kill_engine(await self._victim()):
+                        while not self._fleet.kill_engine(await self._victim()):  # noqa: ASYNC110
                             await asyncio.sleep(1)
                     self._hit()
             self.done[act] += 1
