@@ -62,7 +62,7 @@ class Client:
         self._max_tokens = max_tokens
         self._codec = Codec()
         self._pending: dict[str, tuple[Question, float]] = {}
-        common = {"bootstrap.servers": settings.kafka, "socket.nagle.disable": True}
+        common = settings.librdkafka_config() | {"socket.nagle.disable": True}
         self._producer = Producer(common | {"linger.ms": 0, "enable.idempotence": True})
         self._bulk = Producer(common | {"linger.ms": 20, "enable.idempotence": True})
         self._consumer = Consumer(

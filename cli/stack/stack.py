@@ -175,6 +175,11 @@ class LocalStack:
         return self._await(record, {broker.NAME: self._probe(broker.NAME, record)}, timeout)
 
     def _start_broker(self, record: StackRecord, port: int | None, others_run: bool) -> StackRecord:
+        if (security := KafkaSettings().kafka_security) != "PLAINTEXT":
+            raise ConfigurationError(
+                f"The local broker speaks PLAINTEXT on the loopback interface only: set "
+                f"LORELAY_KAFKA to your cluster, or unset LORELAY_KAFKA_SECURITY={security}."
+            )
         self._processes.sweep(record.processes.get(broker.NAME))
         # What still runs is connected to the old port, and finds the broker only there.
         wanted = int(str(record.kafka).rpartition(":")[2]) if others_run else port

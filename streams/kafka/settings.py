@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.topics import MAX_RECORD_BYTES, Topics
+from streams.kafka.security import SecuritySettings
 
 #: The local stack's state, written by `lorelay up`, below the working folder.
 STACK_FILE = Path(".lorelay/stack.json")
@@ -24,10 +24,8 @@ def _local_stack_or_default() -> str:
         return "127.0.0.1:9092"
 
 
-class KafkaSettings(BaseSettings):
+class KafkaSettings(SecuritySettings):
     """The cluster's address and the names of our topics; from `LORELAY_*` variables."""
-
-    model_config = SettingsConfigDict(env_prefix="LORELAY_", extra="ignore")
 
     kafka: str = Field(
         default_factory=_local_stack_or_default,
@@ -53,4 +51,9 @@ class KafkaSettings(BaseSettings):
         return {
             "bootstrap_servers": self.kafka,
             "request_timeout_ms": self.request_timeout_ms,
+            **self.security_kwargs(),
         }
+
+    def librdkafka_config(self) -> dict[str, str | int | float | bool]:
+        """What every client of confluent-kafka is made with."""
+        return {"bootstrap.servers": self.kafka, **self.librdkafka_security()}

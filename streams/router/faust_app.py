@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as driver
 
 from streams.router.settings import RouterSettings
@@ -49,6 +50,7 @@ def make_app(settings: RouterSettings) -> RouterApp:
     app = RouterApp(
         settings.router_group,
         broker=servers,
+        broker_credentials=_credentials(settings),
         autodiscover=False,
         web_enabled=False,
         topic_allow_declare=False,
@@ -74,3 +76,15 @@ def make_app(settings: RouterSettings) -> RouterApp:
     )
     app.transport = _Transport(app.conf.broker_consumer, app, app.loop)
     return app
+
+
+def _credentials(settings: RouterSettings) -> Credentials | None:
+    """What Faust's consumer and producer are both made with."""
+    if settings.uses_sasl:
+        return SASLCredentials(
+            username=settings.kafka_username,
+            password=settings.password,
+            ssl_context=settings.ssl_context,
+            mechanism=settings.kafka_sasl_mechanism,
+        )
+    return SSLCredentials(settings.ssl_context) if settings.uses_tls else None
