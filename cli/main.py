@@ -38,7 +38,7 @@ COMMANDS = (
     Entry("dead-letters", "cli.dead_letters:app", "What could not be handled.", _QUERIES),
     Entry("metrics", "cli.metrics:metrics", "Show figures by adapter.", _QUERIES),
     Entry("train", "cli.train:train", "Train an adapter from examples.", _QUERIES),
-    Entry("topics", "cli.topics:topics", "Create missing topics; check the others.", _QUERIES),
+    Entry("topics", "cli.topics:app", "Create missing topics; check the others.", _QUERIES),
     Entry("settings", "cli.settings:settings", "List the settings of a process.", _PROCESSES),
     Entry("router", "cli.router:router", "Route queries to adapters.", _PROCESSES),
     Entry("worker", "cli.worker:worker", "Answer requests with the engine.", _PROCESSES),
