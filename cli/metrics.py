@@ -18,9 +18,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cli.query_client import unreachable
+from cli.query_client import no_topic, unreachable
 from schemas.codec import Codec
-from schemas.errors import ConfigurationError, DecodeError
+from schemas.errors import DecodeError
 from schemas.json_form import to_json
 from schemas.records import AdapterMetrics
 from streams.kafka.settings import KafkaSettings
@@ -63,7 +63,7 @@ class MetricsTopic:
     @classmethod
     @asynccontextmanager
     async def since(cls, settings: KafkaSettings, start: datetime) -> "AsyncIterator[MetricsTopic]":
-        """Raises: ConfigurationError where the cluster or the topic is not there."""
+        """Raises: AccessRefused, ConfigurationError where the cluster or the topic is not there."""
         consumer = AIOKafkaConsumer(
             isolation_level="read_committed",
             enable_auto_commit=False,
@@ -74,10 +74,7 @@ class MetricsTopic:
         try:
             await consumer.start()
             if topic not in await consumer.topics():
-                raise ConfigurationError(
-                    f"The cluster at {settings.kafka} has no topic {topic}: "
-                    "`lorelay up` or `lorelay topics` creates it."
-                )
+                raise no_topic(settings, topic)
             await consumer._client.add_topic(topic)
             numbers = consumer.partitions_for_topic(topic) or set()
             partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
@@ -85,7 +82,7 @@ class MetricsTopic:
             await _seek(consumer, partitions, start)
             yield cls(consumer, partitions)
         except KafkaError as error:
-            raise unreachable(settings, error) from error
+            raise await unreachable(settings, error) from error
         finally:
             await consumer.stop()
 

@@ -22,4 +22,4 @@ async def plain_errors(settings: KafkaSettings) -> AsyncIterator[None]:
     try:
         yield
     except KafkaError as error:
-        raise unreachable(settings, error) from error
+        raise await unreachable(settings, error) from error

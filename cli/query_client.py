@@ -16,6 +16,7 @@ from schemas.json_form import to_json
 from schemas.records import Chunk, Query, Record, Response
 from schemas.topics import MAX_QUERY_BYTES
 from schemas.validation import validate_query
+from streams.kafka.access import AccessRefused, refusal, unseen
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.table import TableReader
 from streams.kafka.transactions import partition_for
@@ -65,7 +66,8 @@ class QueryClient:
         self._reading: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Connects. Raises: ConfigurationError where the cluster or its topics are not there."""
+        """Connects. Raises: AccessRefused, ConfigurationError where the cluster or its topics
+        are not there."""
         self._codec = await open_codec(self._settings)
         # Made here: aiokafka's clients belong to the loop that runs when they are made.
         self._consumer = AIOKafkaConsumer(
@@ -82,11 +84,11 @@ class QueryClient:
         try:
             await asyncio.gather(self._consumer.start(), self._producer.start())
             await self._listen()
-        except (KafkaError, ConfigurationError) as error:
+        except (KafkaError, LorelayError) as error:
             await self._disconnect()
-            if isinstance(error, ConfigurationError):
+            if isinstance(error, LorelayError):
                 raise
-            raise unreachable(self._settings, error) from error
+            raise await unreachable(self._settings, error) from error
         self._reading = asyncio.create_task(self._read())
         return self
 
@@ -107,7 +109,8 @@ class QueryClient:
     ) -> "asyncio.Future[Answer]":
         """Sends a query that has an id; what is returned becomes its answer.
 
-        Raises: InvalidRequest or RecordTooLarge before anything is sent, ConnectionLost.
+        Raises: InvalidRequest or RecordTooLarge before anything is sent, AccessRefused,
+        ConnectionLost.
         """
         validate_query(query, self._topics)
         if query.id is None:
@@ -122,7 +125,9 @@ class QueryClient:
             await self._producer.send_and_wait(self._topics.queries, payload, key=key)
         except KafkaError as error:
             del self._pending[query.id]
-            raise ConnectionLost(f"The query could not be sent: {error!r}") from error
+            raise await refusal(self._settings, error) or ConnectionLost(
+                f"The query could not be sent: {error!r}"
+            ) from error
         return answer
 
     async def _listen(self) -> None:
@@ -130,10 +135,7 @@ class QueryClient:
         existing = await self._consumer.topics()
         for topic in (self._topics.queries, *self._read_topics):
             if topic not in existing:
-                raise ConfigurationError(
-                    f"The cluster at {self._settings.kafka} has no topic {topic}: "
-                    "`lorelay up` or `lorelay topics` creates it."
-                )
+                raise no_topic(self._settings, topic)
         found = []
         for topic in self._read_topics:
             numbers = await self._producer.partitions_for(topic)
@@ -156,7 +158,9 @@ class QueryClient:
                 elif pending.on_chunk is not None:
                     pending.on_chunk(await self._decode(Chunk, record.value))
         except (KafkaError, LorelayError) as error:
-            lost = ConnectionLost(f"Responses can't be read any more: {error}")
+            lost = await refusal(self._settings, error) or ConnectionLost(
+                f"Responses can't be read any more: {error}"
+            )
             for pending in self._pending.values():
                 if not pending.answer.done():
                     pending.answer.set_exception(lost)
@@ -194,8 +198,20 @@ class QueryClient:
         await asyncio.gather(self._consumer.stop(), self._producer.stop())
 
 
-def unreachable(settings: KafkaSettings, error: KafkaError) -> ConfigurationError:
-    """What to tell a person whose cluster does not answer."""
+def no_topic(settings: KafkaSettings, topic: str) -> LorelayError:
+    """What to tell a person whose cluster shows no such topic."""
+    creates = "`lorelay up` or `lorelay topics` creates it"
+    if settings.kafka_security == "PLAINTEXT":
+        return ConfigurationError(
+            f"The cluster at {settings.kafka} has no topic {topic}: {creates}."
+        )
+    return AccessRefused(f"Looked in vain for {unseen(settings, [topic])}: {creates}.")
+
+
+async def unreachable(settings: KafkaSettings, error: KafkaError) -> LorelayError:
+    """What to tell a person whose cluster does not answer, or does not let them in."""
+    if (refused := await refusal(settings, error)) is not None:
+        return refused
     if isinstance(error, KafkaConnectionError):
         problem = f"No Kafka broker answers at {settings.kafka}"
     else:

@@ -80,7 +80,7 @@ async def _decide(settings: RouterSettings, text: str, language: str | None) -> 
         try:
             await follower.start()
         except KafkaError as error:
-            raise unreachable(settings, error) from error
+            raise await unreachable(settings, error) from error
         finally:
             await follower.stop()
         status.update(f"Loading the encoder {settings.encoder}")

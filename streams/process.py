@@ -87,6 +87,15 @@ class Process(ABC):
         self._waiting_for = None
         self._has_started = True
 
+    def report(self, waiting_for: str | None) -> None:
+        """Ready, or not and why; a process that stops stays as it said last."""
+        if self.is_stopping.is_set():
+            return
+        if waiting_for is None:
+            self.ready()
+        else:
+            self.wait_for(waiting_for)
+
     @property
     def is_ready(self) -> bool:
         """Whether `ready` was called last."""

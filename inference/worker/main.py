@@ -20,6 +20,8 @@ from inference.worker.serving import Serving
 from inference.worker.settings import WorkerSettings
 from inference.worker.supervision import Supervision
 from schemas.records import WorkerState
+from streams.kafka.access import await_rights
+from streams.kafka.acls import topic_names, worker_acls
 from streams.kafka.admin import await_cluster
 from streams.kafka.cancels import Cancellations
 from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
@@ -66,7 +68,9 @@ class WorkerProcess(Process):
     async def _serve(self) -> None:
         settings = self._settings
         topics = settings.topics
-        await await_cluster(settings, [spec.name for spec in topics.specs()], self.wait_for)
+        acls = worker_acls(topics, settings.worker_group)
+        await await_cluster(settings, topic_names(acls), self.wait_for)
+        await await_rights(settings, acls, self.wait_for)
         self.wait_for(f"starting the engine {settings.engine}")
         await self._engine.start()
         self._limits = self._engine.limits
@@ -221,7 +225,7 @@ class WorkerProcess(Process):
     ) -> None:
         known: set[TopicPartition] = set()
         while True:
-            self._report(supervision.not_ready or consumer.not_ready)
+            self.report(supervision.not_ready or consumer.not_ready)
             lags, spans = consumer.lag(), consumer.spans()
             for partition in known - spans.keys():
                 self._metrics.forget_partition(partition.topic, partition.partition)
@@ -235,11 +239,3 @@ class WorkerProcess(Process):
             registry = follower.registry
             self._metrics.know_adapters(registry.keys(), registry.revision)
             await asyncio.sleep(_GAUGE_SECONDS if self.is_ready else 0.1)
-
-    def _report(self, waiting_for: str | None) -> None:
-        if self.is_stopping.is_set():
-            return
-        if waiting_for is None:
-            self.ready()
-        else:
-            self.wait_for(waiting_for)

@@ -6,10 +6,17 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from schemas.errors import ConfigurationError
 from schemas.topics import TopicSpec
+from streams.kafka.access import refusal, unseen
 from streams.kafka.settings import KafkaSettings
 
 
@@ -31,8 +38,8 @@ async def create_topics(
 ) -> list[Difference]:
     """Creates the topics that are missing; returns how the others differ from their specs.
 
-    `replication` -1 is the cluster's default. Raises: ConfigurationError where the cluster
-    can't be reached or refuses.
+    `replication` -1 is the cluster's default. Raises: AccessRefused, or ConfigurationError
+    where the cluster can't be reached or refuses for another reason.
     """
     admin = AIOKafkaAdminClient(**settings.client_kwargs())
     try:
@@ -44,7 +51,7 @@ async def create_topics(
             await _until_known(admin, missing, settings.request_timeout_ms / 1000)
         return await _differences(admin, [spec for spec in specs if spec.name in existing])
     except KafkaError as error:
-        raise ConfigurationError(
+        raise await refusal(settings, error) or ConfigurationError(
             f"the topics at {settings.kafka} could not be created or read: {error!r}"
         ) from error
     finally:
@@ -61,6 +68,8 @@ async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replic
     response = await admin.create_topics(topics)
     for name, code, *message in response.topic_errors:
         error = for_code(code)
+        if error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+            raise error(name)
         if code and error is not TopicAlreadyExistsError:
             raise ConfigurationError(f"topic {name} was not created: {message or error.__name__}")
 
@@ -127,9 +136,12 @@ async def await_cluster(
             if not missing:
                 described = await admin.describe_topics(list(topics))
                 return {topic["topic"]: len(topic["partitions"]) for topic in described}
-            reason = f"waiting for topics {', '.join(missing)} at {settings.kafka}"
+            reason = f"waiting for {unseen(settings, missing)}"
         except KafkaError as error:
-            reason = f"waiting for Kafka at {settings.kafka} ({type(error).__name__})"
+            if refused := await refusal(settings, error):
+                reason = f"waiting for access: {refused}"
+            else:
+                reason = f"waiting for Kafka at {settings.kafka} ({type(error).__name__})"
         finally:
             await admin.close()
         if reason != told:

@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 
+from streams.kafka.access import forbidden
 from streams.kafka.output import Output, check_sizes
 from streams.kafka.owner import OnTransaction, PartitionOwner
 from streams.kafka.settings import KafkaSettings
@@ -81,6 +82,7 @@ class ExactlyOnceConsumer:
         self._room = asyncio.Event()
         self._is_stopping = asyncio.Event()
         self._has_joined = False
+        self._trouble: str | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
 
@@ -92,6 +94,10 @@ class ExactlyOnceConsumer:
     @property
     def not_ready(self) -> str | None:
         """Why this member does not consume yet; None once it does (or has nothing to)."""
+        waits_for = self._waits_for()
+        return f"{waits_for}: {self._trouble}" if waits_for and self._trouble else waits_for
+
+    def _waits_for(self) -> str | None:
         if self._consumer is None:
             return f"connecting to Kafka at {self._settings.kafka}"
         if not self._has_joined:
@@ -163,6 +169,7 @@ class ExactlyOnceConsumer:
                 await self._session()
                 delay = 0.5
             except KafkaError as error:
+                self._trouble = forbidden(self._settings, error)
                 log.warning("Kafka at %s: %r; trying again", self._settings.kafka, error)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._is_stopping.wait(), delay)
@@ -351,10 +358,12 @@ class ExactlyOnceConsumer:
             if owner.is_ready:
                 consumer.seek(owner.partition, owner.window.position)
                 consumer.resume(owner.partition)
+            self._trouble = None
         except (OffsetBeyondLog, MetadataInvalid) as error:
             log.critical("%s is not consumed: %s", owner.partition, error)
             return
         except (KafkaError, IllegalStateError) as error:
+            self._trouble = forbidden(self._settings, error)
             log.warning("taking over %s failed: %r", owner.partition, error)
             if self._owners.get(owner.partition) is owner:
                 asyncio.get_running_loop().call_later(1.0, self._rejoin, consumer)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from streams.kafka.settings import KafkaSettings
 
@@ -108,6 +108,8 @@ class TableReader:
         for topic in self._topics:
             await consumer._client.add_topic(topic)
             numbers = consumer.partitions_for_topic(topic)
+            if topic in consumer._client.cluster.unauthorized_topics:
+                raise TopicAuthorizationFailedError(topic)
             if not numbers:
                 raise KafkaError(f"topic {topic} does not exist")
             found += [TopicPartition(topic, number) for number in sorted(numbers)]

@@ -7,6 +7,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from streams.kafka.access import await_rights
+from streams.kafka.acls import router_acls, topic_names
 from streams.kafka.admin import await_cluster
 from streams.kafka.cancels import Cancellations
 from streams.kafka.owner import Outcome
@@ -53,9 +55,9 @@ class RouterProcess(Process):
         """Routes until told to stop."""
         settings = self._settings
         topics = settings.topics
-        counts = await await_cluster(
-            settings, [spec.name for spec in topics.specs()], self.wait_for
-        )
+        acls = router_acls(topics, settings.router_group)
+        counts = await await_cluster(settings, topic_names(acls), self.wait_for)
+        await await_rights(settings, acls, self.wait_for)
         self.wait_for(f"loading the encoder {settings.encoder}")
         loop = asyncio.get_running_loop()
         encoder = await loop.run_in_executor(
@@ -85,7 +87,6 @@ class RouterProcess(Process):
             executor=self._executor,
             name=self.name,
         )
-        self.wait_for(f"joining the group {settings.router_group}")
         app = make_app(settings)
         partitions = OwnedPartitions(app, settings, topics.queries, self._on_transaction)
         batcher = MicroBatcher(
@@ -126,8 +127,7 @@ class RouterProcess(Process):
     async def _update_gauges(self, partitions: OwnedPartitions, batcher: MicroBatcher) -> None:
         topic = self._settings.topics.queries
         while True:
-            if partitions.is_assigned and not self.is_stopping.is_set():
-                self.ready()
+            self.report(partitions.not_ready)
             self._metrics.set_in_flight(batcher.in_flight)
             for number, records in partitions.lag().items():
                 self._metrics.set_lag(topic, number, records)

@@ -9,12 +9,13 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from streams.kafka.access import forbidden
 from streams.kafka.output import Output
 from streams.kafka.owner import OnTransaction, Outcome, PartitionOwner
-from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import PartitionTransactions
 from streams.kafka.window import MetadataInvalid, OffsetBeyondLog
 from streams.router.faust_app import RouterApp
+from streams.router.settings import RouterSettings
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class OwnedPartitions:
     def __init__(
         self,
         app: RouterApp,
-        settings: KafkaSettings,
+        settings: RouterSettings,
         topic: str,
         on_transaction: OnTransaction,
     ) -> None:
@@ -42,7 +43,8 @@ class OwnedPartitions:
         self._owners: dict[int, PartitionOwner] = {}
         self._generation = -1
         self._lock = asyncio.Lock()
-        self.is_assigned = False
+        #: What there is still to wait for; None once partitions were assigned.
+        self.not_ready: str | None = f"joining the group {settings.router_group}"
         signals: Any = app
         signals.on_rebalance_complete.connect(self._assigned, weak=False)
         signals.on_partitions_revoked.connect(self._revoked, weak=False)
@@ -108,13 +110,16 @@ class OwnedPartitions:
                 log.error("taking over partitions of %s failed: %r", self._topic, error)
                 await self._release()
                 asyncio.get_running_loop().call_later(1.0, self._app.request_rejoin)
+                reason = forbidden(self._settings, error) or type(error).__name__
+                self.not_ready = f"taking over partitions of {self._topic}: {reason}"
+                return
             finally:
                 await admin.close()
             if self._app.consumer_generation_id != generation:
                 await self._release()
                 return
             self._generation = generation
-            self.is_assigned = True
+            self.not_ready = None
 
     async def _acquire(self, number: int, admin: AIOKafkaAdminClient) -> None:
         partition = TopicPartition(self._topic, number)
