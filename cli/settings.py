@@ -10,6 +10,8 @@ from pydantic_core import PydanticUndefined
 from rich.console import Console
 from rich.table import Table
 
+from schemas.schema_registry import without_credentials
+
 
 class Process(StrEnum):
     """The processes that take settings."""
@@ -34,7 +36,7 @@ def settings(
             is_secret = "Secret" in str(field.annotation)
             value = os.environ.get(variable, "")
             default = "" if field.default in (None, PydanticUndefined) else str(field.default)
-            shown = "***" if is_secret and value else value
+            shown = "***" if is_secret and value else without_credentials(value)
             table.add_row(variable, default, shown, field.description or "")
     Console().print(table)
 

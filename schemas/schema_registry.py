@@ -4,6 +4,7 @@ Needs the package confluent-kafka, which is imported only when a registry is use
 function here blocks on the network: call it before the event loop starts or in a thread.
 """
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -77,7 +78,9 @@ class RegisteredSchemas:
                 ids[record_type] = self._client.register_schema(f"{topic}-value", schema)
             except SchemaRegistryError as error:
                 raise ConfigurationError(
-                    f"The schema registry at {self._url} refuses the schema of {topic}: {error}"
+                    without_credentials(
+                        f"The schema registry at {self._url} refuses the schema of {topic}: {error}"
+                    )
                 ) from error
             except Exception as error:  # whatever the client's HTTP library raises
                 raise self._unavailable(error) from error
@@ -85,8 +88,13 @@ class RegisteredSchemas:
 
     def _unavailable(self, error: Exception) -> SchemaRegistryUnavailable:
         return SchemaRegistryUnavailable(
-            f"The schema registry at {self._url} does not answer: {error}"
+            without_credentials(f"The schema registry at {self._url} does not answer: {error}")
         )
+
+
+def without_credentials(text: str) -> str:
+    """The text without the user and password that a URL in it may hold."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
 
 
 def codec_of_registry(url: str, topics: Topics) -> Codec:
@@ -109,8 +117,10 @@ def _client(url: str) -> "SchemaRegistryClient":
         return SchemaRegistryClient({"url": url, "timeout": _TIMEOUT_S, "max.retries": 1})
     except (ValueError, TypeError) as error:
         raise ConfigurationError(
-            f"{url!r} can't be a schema registry's address ({error}); give one such as "
-            "http://127.0.0.1:8081."
+            without_credentials(
+                f"{url!r} can't be a schema registry's address ({error}); give one such as "
+                "http://127.0.0.1:8081."
+            )
         ) from error
 
 

@@ -13,6 +13,7 @@ from schemas.schema_registry import RegisteredSchemas, codec_of_registry, record
 from schemas.topics import Topics
 
 TOPICS = Topics("test.")
+MARKER = "s3cret-m4rker"
 
 
 class StandInRegistry(ThreadingHTTPServer):
@@ -142,3 +143,10 @@ def test_a_registry_that_is_not_there_is_named(server: StandInRegistry) -> None:
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"such as http://127\.0\.0\.1:8081"):
         RegisteredSchemas("registry")
+
+
+@pytest.mark.parametrize("url", [f"http://anna:{MARKER}@127.0.0.1:1", f"ftp://anna:{MARKER}@x"])
+def test_credentials_in_the_address_are_never_told(url: str) -> None:
+    with pytest.raises((ConfigurationError, SchemaRegistryUnavailable)) as caught:
+        RegisteredSchemas(url).schema_text(1)
+    assert MARKER not in str(caught.value)
