@@ -6,9 +6,9 @@ import shutil
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.stack import ports
@@ -74,12 +74,17 @@ _FIXED_PROPERTIES = {
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
-    """Where the broker listens and keeps its files."""
+    """Where the broker listens and keeps its files.
+
+    ``extra`` properties win over ours; ``format_options`` are the storage tool's.
+    """
 
     data: Path
     port: int
     controller_port: int
     jars: Path = JARS
+    extra: Mapping[str, str] = field(default_factory=dict)
+    format_options: Sequence[str] = ()
 
     @property
     def address(self) -> str:
@@ -101,6 +106,7 @@ class BrokerSettings:
             "advertised.listeners": f"KAFKA://{self.address}",
             "controller.quorum.voters": f"1@{controller}",
             "log.dirs": str(self.log_dir),
+            **self.extra,
         }
 
 
@@ -144,7 +150,7 @@ def start(
     settings.properties_file.write_text("".join(lines))
     classpath = f"{settings.jars}/*"
     if not (settings.log_dir / "meta.properties").exists():
-        _format(java, classpath, settings.properties_file)
+        _format(java, classpath, settings)
     options = [*_JVM_OPTIONS, *(_START_FAST if short_lived else ()), "-cp", classpath]
     command = [java, *options, "kafka.Kafka", str(settings.properties_file)]
     if short_lived and (setpriv := shutil.which("setpriv")):
@@ -178,12 +184,16 @@ def java_major(version_text: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _format(java: str, classpath: str, properties: Path) -> None:
+def _format(java: str, classpath: str, settings: BrokerSettings) -> None:
+    properties = settings.properties_file
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     tool = [*_START_FAST, "-cp", classpath, "kafka.tools.StorageTool"]
     done = subprocess.run(
         # The = keeps an id that begins with a dash from being read as an option.
-        [java, *tool, "format", f"--cluster-id={cluster}", "--config", str(properties)],
+        [
+            *(java, *tool, "format", f"--cluster-id={cluster}", "--config", str(properties)),
+            *settings.format_options,
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -198,15 +208,22 @@ def _format(java: str, classpath: str, properties: Path) -> None:
 @contextmanager
 def running_broker(folder: Path, jars: Path = JARS) -> Iterator[str]:
     """A broker of its own in ``folder``, for tests and benchmarks; gives its host:port."""
-    stack = StackFolder(folder)
-    processes = Processes(stack)
-    settings = BrokerSettings(stack.kafka_data, ports.free_port(), ports.free_port(), jars)
+    data = StackFolder(folder).kafka_data
+    settings = BrokerSettings(data, ports.free_port(), ports.free_port(), jars)
+    with running(settings, folder):
+        yield settings.address
+
+
+@contextmanager
+def running(settings: BrokerSettings, folder: Path) -> Iterator[None]:
+    """That broker, until the end of the context; its log is in ``folder``."""
+    processes = Processes(StackFolder(folder))
     record = start(settings, processes, os.environ, short_lived=True)
     probe: Probe = broker_probe(settings.address)
     try:
         wait_until_ready(
             {NAME: probe}, lambda name: processes.find(name, record) is not None, timeout=60.0
         )
-        yield settings.address
+        yield
     finally:
         processes.stop({NAME: record}, patience=15.0)

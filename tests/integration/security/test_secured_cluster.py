@@ -1,0 +1,249 @@
+"""Router, worker and commands on a cluster that grants each its own rights and no others."""
+
+import asyncio
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import TopicAuthorizationFailedError
+from pydantic import SecretStr
+
+from schemas.topics import Topics
+from streams.kafka.access import AccessRefused
+from streams.kafka.acls import Acl, client_acls, operator_acls, router_acls, worker_acls
+from streams.kafka.admin import create_topics
+from streams.kafka.settings import KafkaSettings
+from tests.certificates import Authority
+from tests.chaos.fleet import ROOT, Fleet, Member
+from tests.integration.security.secured_broker import MARKER, Listener, SecuredBroker, password
+
+_SECONDS = 60.0
+USER = {
+    "kafka_security": "SASL_SSL",
+    "kafka_username": "client",
+    "kafka_password": password("client"),
+}
+LISTENERS: tuple[Listener, ...] = ("SASL_SSL", "SSL")
+
+
+class Secured:
+    """Processes and commands of one test, each as somebody; remembers all that they print."""
+
+    def __init__(self, broker: SecuredBroker, listener: Listener, folder: Path) -> None:
+        self.broker = broker
+        self.listener = listener
+        self.topics = Topics(f"test-{uuid.uuid4().hex[:12]}.")
+        self.folder = folder
+        self.groups = {role: f"{self.topics.prefix}{role}" for role in ("router", "worker")}
+        self.names = {
+            "LORELAY_TOPIC_PREFIX": self.topics.prefix,
+            "LORELAY_ROUTER_GROUP": self.groups["router"],
+            "LORELAY_WORKER_GROUP": self.groups["worker"],
+        }
+        self.fleet = Fleet(folder, self.names)
+        self.printed = ""
+
+    def acls(self, role: str) -> Sequence[Acl]:
+        return {
+            "router": router_acls(self.topics, self.groups["router"]),
+            "worker": worker_acls(self.topics, self.groups["worker"]),
+            "client": client_acls(self.topics),
+            "operator": operator_acls(self.topics),
+        }[role]
+
+    def grant(self, *roles: str) -> None:
+        for role in roles:
+            self.broker.grant(role, self.acls(role))
+
+    def create_topics(self) -> None:
+        self.grant("operator")
+        settings = self.broker.settings("operator", self.listener, self.topics.prefix)
+        assert asyncio.run(create_topics(settings, self.topics.specs(2))) == []
+
+    def start(self, role: str, **changes: str) -> Member:
+        variables = self.broker.variables(role, self.listener) | changes
+        return self.fleet.start(role, role, LORELAY_ENGINE="echo", **variables)
+
+    def command(
+        self, name: str, *arguments: str, **changes: str
+    ) -> subprocess.CompletedProcess[str]:
+        """`lorelay ARGUMENTS` as ``name``."""
+        variables = self.broker.variables(name, self.listener) | self.names | changes
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", *arguments],
+            env=self.fleet.environment | variables,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.printed += done.stdout + done.stderr
+        return done
+
+    def get(self, role: str, path: str) -> str:
+        """What a process answers on its port; empty where it has none yet."""
+        try:
+            address = (self.folder / f"{role}.address").read_text()
+            text = httpx.get(f"http://{address}{path}", trust_env=False).text
+        except (FileNotFoundError, httpx.HTTPError):
+            return ""
+        self.printed += text
+        return text
+
+    def await_reason(self, role: str, words: str) -> None:
+        """Returns when the process says on /ready that it waits for that."""
+        deadline = time.monotonic() + _SECONDS
+        while words not in (reason := self.get(role, "/ready")):
+            assert time.monotonic() < deadline, f"never said {words!r}, but {reason!r}"
+            time.sleep(0.1)
+
+    def await_ready(self, *members: Member) -> None:
+        async def ready() -> None:
+            await asyncio.gather(*(self.fleet.until_ready(member) for member in members))
+
+        asyncio.run(ready())
+
+    def close(self) -> None:
+        """Ends everything; nothing that was printed or logged has held a secret."""
+        self.fleet.close()
+        logs = "".join(log.read_text(errors="replace") for log in self.folder.glob("*.log"))
+        assert MARKER not in self.printed + logs
+
+
+@pytest.fixture(params=LISTENERS)
+def secured(
+    request: pytest.FixtureRequest, broker: SecuredBroker, tmp_path: Path
+) -> Iterator[Secured]:
+    made = Secured(broker, request.param, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def with_passwords(broker: SecuredBroker, tmp_path: Path) -> Iterator[Secured]:
+    made = Secured(broker, "SASL_SSL", tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_query_is_answered_with_least_rights_each_as_its_own_principal(
+    secured: Secured,
+) -> None:
+    secured.create_topics()
+    secured.grant("router", "worker", "client")
+    secured.await_ready(secured.start("router"), secured.start("worker"))
+    for options in ((), ("--stream",)):
+        asked = secured.command("client", "ask", "Guten Tag?", "--adapter", "base", *options)
+        assert asked.returncode == 0, asked.stderr
+        assert "Guten Tag?" in asked.stdout
+    for command in (("topics", "--partitions", "2"), ("adapters", "list"), ("metrics",)):
+        done = secured.command("operator", *command)
+        assert done.returncode == 0, done.stderr
+    for role in ("router", "worker"):
+        assert "lorelay_" in secured.get(role, "/metrics")
+    assert secured.fleet.crashed() == []
+
+
+def test_what_is_not_granted_is_refused(with_passwords: Secured) -> None:
+    secured = with_passwords
+    secured.create_topics()
+    secured.grant("client")
+
+    async def forge_a_response() -> None:
+        settings = secured.broker.settings("client", "SASL_SSL", secured.topics.prefix)
+        async with AIOKafkaProducer(**settings.client_kwargs()) as producer:
+            with pytest.raises(TopicAuthorizationFailedError):
+                await producer.send_and_wait(secured.topics.responses, b"forged")
+
+    asyncio.run(forge_a_response())
+    listed = secured.command("client", "adapters", "list")
+    assert listed.returncode == 1
+    assert listed.stderr.startswith("lorelay: User client lacks a right on the topic")
+    assert listed.stderr.count("\n") == 1
+
+
+def test_who_has_no_rights_is_told_so(with_passwords: Secured) -> None:
+    secured = with_passwords
+    secured.create_topics()
+    for arguments in (("ask", "?"), ("adapters", "list"), ("metrics",), ("topics",)):
+        done = secured.command("stranger", *arguments)
+        assert done.returncode == 1, done.stderr
+        assert "user stranger" in done.stderr.lower()
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_process_waits_for_its_rights_and_says_which(with_passwords: Secured) -> None:
+    secured = with_passwords
+    secured.create_topics()
+    worker = secured.start("worker")
+    secured.await_reason("worker", f"{secured.topics.requests}")
+    secured.await_reason("worker", "`lorelay topics acls`")
+    topics = [acl for acl in secured.acls("worker") if acl.resource == "topic"]
+    others = [acl for acl in secured.acls("worker") if acl not in topics]
+    secured.broker.grant("worker", topics)
+    secured.await_reason("worker", f"lacks Read on group {secured.groups['worker']}")
+    secured.await_reason("worker", "Write on transactional-id")
+    secured.broker.grant("worker", others)
+    secured.await_ready(worker)
+
+
+def test_a_wrong_password_is_told_and_tried_again(with_passwords: Secured) -> None:
+    secured = with_passwords
+    wrong = {"LORELAY_KAFKA_PASSWORD": f"{MARKER}-wrong"}
+    for role in ("router", "worker"):
+        member = secured.start(role, **wrong)
+        secured.await_reason(role, f"it refuses user {role}")
+        assert member.is_alive
+    for arguments in (("ask", "?"), ("adapters", "list"), ("metrics",), ("topics",)):
+        done = secured.command("client", *arguments, **wrong)
+        assert done.returncode == 1, done.stderr
+        assert "it refuses user client" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("listener", "given", "told"),
+    [
+        ("SSL", {"kafka_security": "SSL"}, "wants a client certificate"),
+        ("SSL", {}, "does not answer with LORELAY_KAFKA_SECURITY=PLAINTEXT"),
+        ("SASL_SSL", {"kafka_security": "SSL"}, "does not answer with LORELAY_KAFKA_SECURITY=SSL"),
+        ("SASL_SSL", USER | {"kafka_sasl_mechanism": "PLAIN"}, "does not take PLAIN"),
+    ],
+)
+async def test_a_connection_that_can_t_be_made_says_what_to_set(
+    broker: SecuredBroker, listener: Listener, given: dict[str, Any], told: str
+) -> None:
+    ca = {"kafka_ca": broker.authority.file} if given else {}
+    await refused(KafkaSettings(kafka=broker.addresses[listener], **given | ca), told)
+
+
+async def test_a_certificate_of_an_unknown_authority_is_refused_by_either_side(
+    broker: SecuredBroker, tmp_path: Path
+) -> None:
+    other = Authority(tmp_path, "other")
+    ours, theirs = broker.certificates["client"], other.issue("client", password("client"))
+    for ca, given, told in (
+        (other.file, ours, "set LORELAY_KAFKA_CA"),
+        (broker.authority.file, theirs, "wants a client certificate that it trusts"),
+    ):
+        settings = KafkaSettings(
+            kafka=broker.addresses["SSL"],
+            kafka_security="SSL",
+            kafka_ca=ca,
+            kafka_certificate=given.certificate,
+            kafka_key=given.key,
+            kafka_key_password=SecretStr(password("client")),
+        )
+        await refused(settings, told)
+
+
+async def refused(settings: KafkaSettings, told: str) -> None:
+    with pytest.raises(AccessRefused, match=told):
+        await create_topics(settings, settings.topics.specs())
