@@ -1,7 +1,6 @@
 """`lorelay ask`."""
 
 import asyncio
-import logging
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,7 +11,7 @@ import uuid_utils
 from rich.console import Console
 from rich.markup import escape
 
-from cli.query_client import Answer, QueryClient
+from cli.query_client import Answer, QueryClient, quieten_clients
 from cli.streamed_text import StreamedText
 from schemas.errors import LorelayError
 from schemas.json_form import to_json
@@ -61,8 +60,7 @@ def ask(
 
     The exit status is 1 where the answer is an error or does not come.
     """
-    # What it has to say is said below, in a sentence.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    quieten_clients()
     settings = KafkaSettings()
     query = Query(
         id=str(uuid_utils.uuid7()),

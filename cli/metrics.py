@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cli.query_client import no_topic, unreachable
+from cli.query_client import no_topic, quieten_clients, unreachable
 from schemas.codec import Codec
 from schemas.errors import DecodeError
 from schemas.json_form import to_json
@@ -43,8 +42,7 @@ def metrics(
     window: Annotated[float, typer.Option(min=1, help="Seconds to look back.")] = 60.0,
 ) -> None:
     """Show requests, errors and latencies of each adapter version, from the metrics topic."""
-    # What it has to say is said below, in a sentence.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    quieten_clients()
     settings = KafkaSettings()
     length = timedelta(seconds=window)
     with contextlib.suppress(KeyboardInterrupt):

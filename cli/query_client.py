@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -196,6 +197,12 @@ class QueryClient:
 
     async def _disconnect(self) -> None:
         await asyncio.gather(self._consumer.stop(), self._producer.stop())
+
+
+def quieten_clients() -> None:
+    """What aiokafka has to say is told in a sentence; so are the futures that it leaves unread."""
+    for name in ("aiokafka", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def no_topic(settings: KafkaSettings, topic: str) -> LorelayError:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from time import perf_counter
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.query_client import unreachable
+from cli.query_client import quieten_clients, unreachable
 from schemas.codec import Codec
 from schemas.errors import ConfigurationError
 from schemas.records import Query, Routing
@@ -53,7 +52,7 @@ def route(
 
     The selection is made here, as routers make it, from the registry's examples.
     """
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    quieten_clients()
     settings = RouterSettings() if encoder is None else RouterSettings(encoder=encoder)
     validate_query(Query(prompt=text, language=language), settings.topics)
     console = Console(highlight=False)

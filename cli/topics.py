@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from cli.query_client import quieten_clients
 from streams.kafka.acls import (
     Acl,
     client_acls,
@@ -50,6 +51,7 @@ def topics(
     """
     if context.invoked_subcommand is not None:
         return
+    quieten_clients()
     console = Console()
     settings = KafkaSettings()
     differences = asyncio.run(

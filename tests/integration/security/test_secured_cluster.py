@@ -69,7 +69,9 @@ class Secured:
 
     def start(self, role: str, **changes: str) -> Member:
         variables = self.broker.variables(role, self.listener) | changes
-        return self.fleet.start(role, role, LORELAY_ENGINE="echo", **variables)
+        return self.fleet.start(
+            role, role, LORELAY_ENGINE="echo", LORELAY_LOG_LEVEL="DEBUG", **variables
+        )
 
     def command(
         self, name: str, *arguments: str, **changes: str
