@@ -18,6 +18,7 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 
 from schemas.errors import LorelayError
 from streams.kafka.acls import Acl, Pattern, Resource, topic_names
@@ -93,7 +94,7 @@ async def await_rights(
             reason = f"waiting for rights at {settings.kafka}: {settings.principal} lacks "
             on_wait(f"{reason}{', '.join(lacking)} ({_HINT})")
         except KafkaError as error:
-            on_wait(f"waiting for Kafka at {settings.kafka} ({type(error).__name__})")
+            on_wait(f"waiting for Kafka at {settings.kafka} ({error})")
         await asyncio.sleep(_AGAIN_SECONDS)
 
 
@@ -156,11 +157,14 @@ async def _why_unconnected(settings: KafkaSettings) -> str | None:
     for host, port, _ in collect_hosts(kwargs.pop("bootstrap_servers")):
         try:
             connection = await create_conn(host, port, **kwargs)
+            try:
+                # A listener that wants SASL answers a first request without it, but no second.
+                await connection.send(MetadataRequest([]))
+            finally:
+                connection.close()
+            return None
         except (OSError, KafkaError, TimeoutError) as error:
             reason = reason or _why(settings, error)
-        else:
-            connection.close()
-            return None
     return reason
 
 

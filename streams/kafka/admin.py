@@ -19,6 +19,11 @@ from schemas.topics import TopicSpec
 from streams.kafka.access import refusal, unseen
 from streams.kafka.settings import KafkaSettings
 
+#: How often a cluster is asked that is not there yet, and one that refuses us: each time it and
+#: aiokafka write a line to their logs.
+_AGAIN_SECONDS = 0.5
+_REFUSED_AGAIN_SECONDS = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -129,6 +134,7 @@ async def await_cluster(
     """
     told = ""
     while True:
+        pause = _AGAIN_SECONDS
         admin = AIOKafkaAdminClient(**settings.client_kwargs())
         try:
             await admin.start()
@@ -140,6 +146,7 @@ async def await_cluster(
         except KafkaError as error:
             if refused := await refusal(settings, error):
                 reason = f"waiting for access: {refused}"
+                pause = _REFUSED_AGAIN_SECONDS
             else:
                 reason = f"waiting for Kafka at {settings.kafka} ({type(error).__name__})"
         finally:
@@ -147,4 +154,4 @@ async def await_cluster(
         if reason != told:
             on_wait(reason)
             told = reason
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(pause)

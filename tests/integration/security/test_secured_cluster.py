@@ -92,7 +92,7 @@ class Secured:
     def get(self, role: str, path: str) -> str:
         """What a process answers on its port; empty where it has none yet."""
         try:
-            address = (self.folder / f"{role}.address").read_text()
+            address = (self.folder / f"{role}.address").read_text().strip()
             text = httpx.get(f"http://{address}{path}", trust_env=False).text
         except (FileNotFoundError, httpx.HTTPError):
             return ""
