@@ -1,7 +1,6 @@
 """`lorelay cancel`."""
 
 import asyncio
-import logging
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,8 +8,7 @@ import typer
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
-from cli.query_client import unreachable
-from schemas.errors import ConfigurationError
+from cli.query_client import no_topic, quieten_clients, unreachable
 from schemas.json_form import to_json
 from schemas.records import Cancel
 from streams.kafka.settings import KafkaSettings
@@ -34,7 +32,7 @@ def cancel(
 
       lorelay cancel q1 q2 --reason "the user has left"
     """
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    quieten_clients()
     asyncio.run(_send(KafkaSettings(), query_ids, reason))
     typer.echo(f"{len(query_ids)} cancelled.")
 
@@ -48,10 +46,8 @@ async def _send(settings: KafkaSettings, query_ids: list[str], reason: str | Non
             record = Cancel(query_id, reason, datetime.now(UTC))
             await producer.send_and_wait(topic, to_json(record).encode(), key=query_id.encode())
     except UnknownTopicOrPartitionError as error:
-        raise ConfigurationError(
-            f"The cluster at {settings.kafka} has no topic {topic}: `lorelay topics` creates it."
-        ) from error
+        raise no_topic(settings, topic) from error
     except KafkaError as error:
-        raise unreachable(settings, error) from error
+        raise await unreachable(settings, error) from error
     finally:
         await producer.stop()

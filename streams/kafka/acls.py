@@ -96,12 +96,13 @@ def client_acls(topics: Topics) -> tuple[Acl, ...]:
 
 
 def operator_acls(topics: Topics) -> tuple[Acl, ...]:
-    """What `lorelay topics`, `adapters`, `route`, `metrics` and `ask` need."""
+    """What all commands need: `topics`, `adapters`, `route`, `metrics`, `ask`, `cancel`."""
     registry = (topics.adapters, topics.examples, topics.traffic, topics.lifecycle)
     seeing = (Operation.CREATE, Operation.READ, Operation.DESCRIBE_CONFIGS)
     return (
         _prefixed(Resource.TOPIC, topics.prefix, seeing),
-        *_topics(_WRITE, *registry, topics.schemas, topics.queries, topics.dead_letters),
+        *_topics(_WRITE, *registry, topics.schemas, topics.queries),
+        *_topics(_WRITE, topics.cancels, topics.dead_letters),
         Acl(Resource.TRANSACTIONAL_ID, f"{topics.adapters}-writer", _WRITE),
     )
 

@@ -30,6 +30,7 @@ USER = {
     "kafka_username": "client",
     "kafka_password": password("client"),
 }
+COMMANDS = (("ask", "?"), ("cancel", "q"), ("adapters", "list"), ("metrics",), ("topics",))
 LISTENERS: tuple[Listener, ...] = ("SASL_SSL", "SSL")
 
 
@@ -145,6 +146,7 @@ def test_a_query_is_answered_with_least_rights_each_as_its_own_principal(
         asked = secured.command("client", "ask", "Guten Tag?", "--adapter", "base", *options)
         assert asked.returncode == 0, asked.stderr
         assert "Guten Tag?" in asked.stdout
+    assert secured.command("client", "cancel", "q1").returncode == 0
     for command in (("topics", "--partitions", "2"), ("adapters", "list"), ("metrics",)):
         done = secured.command("operator", *command)
         assert done.returncode == 0, done.stderr
@@ -174,7 +176,7 @@ def test_what_is_not_granted_is_refused(with_passwords: Secured) -> None:
 def test_who_has_no_rights_is_told_so(with_passwords: Secured) -> None:
     secured = with_passwords
     secured.create_topics()
-    for arguments in (("ask", "?"), ("adapters", "list"), ("metrics",), ("topics",)):
+    for arguments in COMMANDS:
         done = secured.command("stranger", *arguments)
         assert done.returncode == 1, done.stderr
         assert "user stranger" in done.stderr.lower()
@@ -203,7 +205,7 @@ def test_a_wrong_password_is_told_and_tried_again(with_passwords: Secured) -> No
         member = secured.start(role, **wrong)
         secured.await_reason(role, f"it refuses user {role}")
         assert member.is_alive
-    for arguments in (("ask", "?"), ("adapters", "list"), ("metrics",), ("topics",)):
+    for arguments in COMMANDS:
         done = secured.command("client", *arguments, **wrong)
         assert done.returncode == 1, done.stderr
         assert "it refuses user client" in done.stderr
