@@ -17,7 +17,7 @@ from schemas.json_form import to_json
 from schemas.records import Chunk, Query, Record, Response
 from schemas.topics import MAX_QUERY_BYTES
 from schemas.validation import validate_query
-from streams.kafka.access import AccessRefused, refusal, unseen
+from streams.kafka.access import AccessRefused, refusal
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.table import TableReader
 from streams.kafka.transactions import partition_for
@@ -207,12 +207,16 @@ def quieten_clients() -> None:
 
 def no_topic(settings: KafkaSettings, topic: str) -> LorelayError:
     """What to tell a person whose cluster shows no such topic."""
-    creates = "`lorelay up` or `lorelay topics` creates it"
     if settings.kafka_security == "PLAINTEXT":
         return ConfigurationError(
-            f"The cluster at {settings.kafka} has no topic {topic}: {creates}."
+            f"The cluster at {settings.kafka} has no topic {topic}: "
+            "`lorelay up` or `lorelay topics` creates it."
         )
-    return AccessRefused(f"Looked in vain for {unseen(settings, [topic])}: {creates}.")
+    return AccessRefused(
+        f"There is no topic {topic} at {settings.kafka} that {settings.principal} may see: "
+        "`lorelay topics` creates what is missing, `lorelay topics acls` lists the rights of "
+        "each role."
+    )
 
 
 async def unreachable(settings: KafkaSettings, error: KafkaError) -> LorelayError:

@@ -25,10 +25,11 @@ from streams.kafka.acls import Acl, Pattern, Resource, topic_names
 from streams.kafka.settings import KafkaSettings
 
 _FORBIDDEN: Final[dict[type[BaseException], str]] = {
-    TopicAuthorizationFailedError: "topic",
-    GroupAuthorizationFailedError: "consumer group",
-    TransactionalIdAuthorizationFailed: "transactional id",
-    ClusterAuthorizationFailedError: "cluster",
+    TopicAuthorizationFailedError: "a right on the topic",
+    GroupAuthorizationFailedError: "a right on the consumer group",
+    TransactionalIdAuthorizationFailed: "a right on the transactional id",
+    # What an idempotent producer is told that may write nowhere (KIP-679).
+    ClusterAuthorizationFailedError: "the right to write to any topic",
 }
 _HINT: Final = "`lorelay topics acls` lists the rights of each role"
 _AGAIN_SECONDS: Final = 1.0
@@ -56,11 +57,11 @@ async def refusal(settings: KafkaSettings, error: Exception) -> AccessRefused | 
 def forbidden(settings: KafkaSettings, error: Exception) -> str | None:
     """What we lack the right to use, as half a sentence; None for an error of another kind."""
     for cause in _causes(error):
-        if (resource := _FORBIDDEN.get(type(cause))) is not None:
+        if (right := _FORBIDDEN.get(type(cause))) is not None:
             names = cause.args[0] if cause.args else ()
             named = names if isinstance(names, str) else ", ".join(sorted(names))
             return (
-                f"{settings.principal} lacks a right on the {resource} {named}".rstrip()
+                f"{settings.principal} lacks {right} {named}".rstrip()
                 + f" at {settings.kafka} ({_HINT})"
             )
     return None
