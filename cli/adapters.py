@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.plain_errors import plain_errors, quieten
+from cli.plain_errors import plain_errors
+from cli.query_client import quieten_clients
 from schemas.codec import Codec
 from schemas.errors import ConfigurationError, LorelayError, RegistrationRefused, RegistryConflict
 from schemas.json_form import to_json
@@ -72,7 +73,7 @@ def register(
 
     lorelay adapters register legal.json --examples training/legal.jsonl
     """
-    quieten()
+    quieten_clients()
     if examples is not None and len(sources) > 1:
         raise ConfigurationError("--examples belongs to one adapter: register them one by one.")
     refused = asyncio.run(_register(KafkaSettings(), sources, examples, as_json))
@@ -97,7 +98,7 @@ def list_versions(
 
     lorelay adapters list --json | jq -r '.[].adapter_id'
     """
-    quieten()
+    quieten_clients()
     registry = asyncio.run(_read(KafkaSettings()))
     shown = [v for v in registry.versions() if everything or v.status not in ("retired", "failed")]
     if as_json:
@@ -128,7 +129,7 @@ def show(
 
     lorelay adapters show legal-qa --examples 20
     """
-    quieten()
+    quieten_clients()
     registry = asyncio.run(_read(KafkaSettings()))
     version = registry.get(reference) or registry.resolve(reference)
     if as_json:

@@ -15,7 +15,8 @@ from rich.markup import escape
 
 from cli.dead_letter_display import as_json as letter_json
 from cli.dead_letter_display import counted, details, plan_lines, printable, table
-from cli.plain_errors import plain_errors, quieten
+from cli.plain_errors import plain_errors
+from cli.query_client import quieten_clients
 from schemas.codec import Codec
 from schemas.errors import ConfigurationError, LorelayError
 from schemas.json_form import to_json
@@ -79,7 +80,7 @@ def list_letters(
 
     lorelay dead-letters list --json | jq -r '.[].origin'
     """
-    quieten()
+    quieten_clients()
     wanted = _filter(None, query_id, error, adapter, since, until)
     letters = asyncio.run(_read(KafkaSettings(), wanted))
     if as_json:
@@ -111,7 +112,7 @@ def show(
 
     lorelay dead-letters show lorelay.requests/2/7 --bytes request.avro
     """
-    quieten()
+    quieten_clients()
     (letter,) = asyncio.run(_read(KafkaSettings(), _filter([origin])))
     original = _original(letter) if text else None
     if to_file is not None:
@@ -159,7 +160,7 @@ def redrive(
 
     lorelay dead-letters redrive --all --yes
     """
-    quieten()
+    quieten_clients()
     wanted = _filter(origins, query_id, error, adapter, since, until)
     if wanted.is_empty != everything:
         raise ConfigurationError("Say which: origins, or options that narrow, or --all alone.")
@@ -186,7 +187,7 @@ def purge(
 
     lorelay dead-letters purge --until 30d --yes
     """
-    quieten()
+    quieten_clients()
     wanted = _filter(origins, query_id, error, adapter, since, until)
     if wanted.is_empty:
         raise ConfigurationError("Say which: origins, or options that narrow.")

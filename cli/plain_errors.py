@@ -1,6 +1,5 @@
-"""What a person is told where Kafka fails: a sentence, and nothing of the client's own."""
+"""What a person is told where Kafka fails: a sentence."""
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,12 +7,6 @@ from aiokafka.errors import KafkaError
 
 from cli.query_client import unreachable
 from streams.kafka.settings import KafkaSettings
-
-
-def quieten() -> None:
-    """Silences aiokafka, and asyncio on the futures that it leaves unread."""
-    for name in ("aiokafka", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @asynccontextmanager

@@ -96,14 +96,15 @@ def client_acls(topics: Topics) -> tuple[Acl, ...]:
 
 
 def operator_acls(topics: Topics) -> tuple[Acl, ...]:
-    """What all commands need: `topics`, `adapters`, `route`, `metrics`, `ask`, `cancel`."""
+    """What all commands need: `topics`, `adapters`, `ask`, `dead-letters` and the others."""
     registry = (topics.adapters, topics.examples, topics.traffic, topics.lifecycle)
     seeing = (Operation.CREATE, Operation.READ, Operation.DESCRIBE_CONFIGS)
     return (
         _prefixed(Resource.TOPIC, topics.prefix, seeing),
         *_topics(_WRITE, *registry, topics.schemas, topics.queries),
-        *_topics(_WRITE, topics.cancels, topics.dead_letters),
+        *_topics(_WRITE, topics.cancels, topics.dead_letters, topics.requests),
         Acl(Resource.TRANSACTIONAL_ID, f"{topics.adapters}-writer", _WRITE),
+        Acl(Resource.TRANSACTIONAL_ID, f"{topics.dead_letters}-writer", _WRITE),
     )
 
 
