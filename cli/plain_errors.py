@@ -11,7 +11,7 @@ from streams.kafka.settings import KafkaSettings
 
 @asynccontextmanager
 async def plain_errors(settings: KafkaSettings) -> AsyncIterator[None]:
-    """Raises: ConfigurationError for any KafkaError inside it."""
+    """Raises: AccessRefused or ConfigurationError for any KafkaError inside it."""
     try:
         yield
     except KafkaError as error:

@@ -90,6 +90,12 @@ class Secured:
         self.printed += done.stdout + done.stderr
         return done
 
+    async def write(self, name: str, topic: str, value: bytes) -> None:
+        """Writes a record as ``name``. Raises: KafkaError."""
+        settings = self.broker.settings(name, self.listener, self.topics.prefix)
+        async with AIOKafkaProducer(**settings.client_kwargs()) as producer:
+            await producer.send_and_wait(topic, value)
+
     def get(self, role: str, path: str) -> str:
         """What a process answers on its port; empty where it has none yet."""
         try:
@@ -142,12 +148,19 @@ def test_a_query_is_answered_with_least_rights_each_as_its_own_principal(
     secured.create_topics()
     secured.grant("router", "worker", "client")
     secured.await_ready(secured.start("router"), secured.start("worker"))
+    asyncio.run(secured.write("client", secured.topics.queries, b"{broken"))
     for options in ((), ("--stream",)):
         asked = secured.command("client", "ask", "Guten Tag?", "--adapter", "base", *options)
         assert asked.returncode == 0, asked.stderr
         assert "Guten Tag?" in asked.stdout
     assert secured.command("client", "cancel", "q1").returncode == 0
-    for command in (("topics", "--partitions", "2"), ("adapters", "list"), ("metrics",)):
+    deadline = time.monotonic() + _SECONDS
+    while secured.topics.queries not in secured.command("operator", "dead-letters", "list").stdout:
+        assert time.monotonic() < deadline, "the broken query never became a dead letter"
+    for command in (
+        *(("topics", "--partitions", "2"), ("adapters", "list"), ("metrics",)),
+        ("dead-letters", "redrive", "--all", "--yes"),
+    ):
         done = secured.command("operator", *command)
         assert done.returncode == 0, done.stderr
     for role in ("router", "worker"):
@@ -160,13 +173,8 @@ def test_what_is_not_granted_is_refused(with_passwords: Secured) -> None:
     secured.create_topics()
     secured.grant("client")
 
-    async def forge_a_response() -> None:
-        settings = secured.broker.settings("client", "SASL_SSL", secured.topics.prefix)
-        async with AIOKafkaProducer(**settings.client_kwargs()) as producer:
-            with pytest.raises(TopicAuthorizationFailedError):
-                await producer.send_and_wait(secured.topics.responses, b"forged")
-
-    asyncio.run(forge_a_response())
+    with pytest.raises(TopicAuthorizationFailedError):
+        asyncio.run(secured.write("client", secured.topics.responses, b"forged"))
     listed = secured.command("client", "adapters", "list")
     assert listed.returncode == 1
     assert listed.stderr.startswith("lorelay: User client lacks a right on the topic")
