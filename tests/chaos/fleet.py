@@ -6,16 +6,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from cli.stack.readiness import Ready, metrics_probe
 
 ROOT = Path(__file__).parents[2]
-_MARK = "CHAOS_FLEET"
+#: The name that vLLM gives the process of its engine, as long as the kernel keeps it.
+_ENGINE = "VLLM::EngineCore"[:15]
 _READY_SECONDS = 180.0
 _END_SECONDS = 60.0
 
@@ -43,10 +45,10 @@ class Fleet:
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         self._folder = folder
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("LORELAY_")}
-        # Whatever a member starts inherits the mark, so it is found even without its parent.
-        self._mark = uuid.uuid4().hex
-        self.environment = inherited | variables | {_MARK: self._mark}
+        self.environment = inherited | variables
         self._members: dict[str, Member] = {}
+        # All that members have been seen to have below them, with or without a parent by now.
+        self._offspring: set[psutil.Process] = set()
 
     def of_role(self, role: str) -> list[Member]:
         return [member for member in self._members.values() if member.role == role]
@@ -75,6 +77,7 @@ class Fleet:
     def send(self, member: Member, number: signal.Signals) -> None:
         """Signals the member's process."""
         assert member.process is not None
+        self._look_below(member)
         if member.is_alive:
             os.kill(member.process.pid, number)
             member.is_stopped = number == signal.SIGSTOP
@@ -82,12 +85,10 @@ class Fleet:
 
     def kill_engine(self, member: Member) -> bool:
         """Kills the engine's process, which the member's own has started; False for none."""
-        assert member.process is not None
-        for pid in _marked(self._mark):
-            with suppress(OSError):
-                name = Path(f"/proc/{pid}/comm").read_text()
-                if name.startswith("VLLM::EngineCor") and member.process.pid in _ancestry(pid):
-                    os.kill(pid, signal.SIGKILL)
+        for process in self._look_below(member):
+            with suppress(psutil.NoSuchProcess):
+                if process.name().startswith(_ENGINE):
+                    process.kill()
                     return True
         return False
 
@@ -99,6 +100,7 @@ class Fleet:
 
     def is_ready(self, member: Member) -> bool:
         """Whether the member says that it does its work."""
+        self._look_below(member)
         probe = metrics_probe(self._address(member))
         return member.is_alive and not member.is_stopped and isinstance(probe(), Ready)
 
@@ -122,39 +124,37 @@ class Fleet:
 
     def left_behind(self) -> list[int]:
         """Pids of what ended members have started and not taken with them."""
-        alive = {m.process.pid for m in self._members.values() if m.process and m.is_alive}
-        return [pid for pid in _marked(self._mark) if not alive & set(_ancestry(pid))]
+        alive = {p for member in self._members.values() for p in self._look_below(member)}
+        return [p.pid for p in self._offspring - alive if _is_running(p)]
 
     def close(self) -> None:
         """Ends every process, and all that they have started."""
         for member in self._members.values():
+            self._look_below(member)
             if member.process is not None and member.is_alive:
                 member.process.kill()
                 member.process.wait(_END_SECONDS)
-        for pid in _marked(self._mark):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for process in self._offspring:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
-
-def _marked(mark: str) -> list[int]:
-    found = []
-    for process in Path("/proc").iterdir():
-        with suppress(OSError):
-            if process.name.isdecimal() and f"{_MARK}={mark}".encode() in (
-                (process / "environ").read_bytes().split(b"\0")
-            ):
-                found.append(int(process.name))
-    return found
-
-
-def _ancestry(pid: int) -> Iterator[int]:
-    """The process itself, its parent, and so on."""
-    while pid > 0:
-        yield pid
+    def _look_below(self, member: Member) -> list[psutil.Process]:
+        """What the member has started, and what that has."""
+        if member.process is None or not member.is_alive:
+            return []
         try:
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            return
+            found = psutil.Process(member.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        self._offspring.update(found)
+        return found
+
+
+def _is_running(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _dying_with_us() -> list[str]:
