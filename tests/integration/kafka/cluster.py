@@ -115,6 +115,7 @@ class Cluster:
         try:
             partitions = [TopicPartition(topic, n, 0) for n in range(self.topics()[topic])]
             consumer.assign(partitions)
+            ends = {p.partition: self._end(consumer, p) for p in partitions}
             found: list[Message] = []
             ended: set[int] = set()
             deadline = time.monotonic() + _SECONDS
@@ -123,6 +124,9 @@ class Cluster:
                 for message in consumer.consume(1000, timeout=0.2):
                     if message.error() is None:
                         found.append(message)
+                        # There is no end-of-partition while others go on writing.
+                        if message.offset() + 1 >= ends[message.partition()]:
+                            ended.add(message.partition())
                     elif message.error().code() == KafkaError._PARTITION_EOF:
                         ended.add(message.partition())
                     else:
@@ -176,6 +180,10 @@ class Cluster:
             return found[0], found[1]
         finally:
             consumer.close()
+
+    def _end(self, consumer: Consumer, partition: TopicPartition) -> int:
+        end: int = consumer.get_watermark_offsets(partition, _SECONDS)[1]
+        return end
 
     def _await_metadata(self, topic: str) -> None:
         deadline = time.monotonic() + _SECONDS

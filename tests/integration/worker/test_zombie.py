@@ -1,0 +1,44 @@
+"""A worker that stands still for longer than its session, and then goes on."""
+
+import asyncio
+import signal
+
+from schemas.records import Query
+from tests.integration.worker.conftest import RunningWorker, Starter, eventually
+
+_REQUESTS = 8
+
+
+def test_a_worker_that_wakes_up_after_its_session_writes_nothing_and_joins_again(
+    start_worker: Starter,
+) -> None:
+    worker = start_worker(LORELAY_SERVICE_MS="1500", LORELAY_MAX_NUM_SEQS=str(_REQUESTS))
+    (zombie,) = worker.fleet.of_role("worker")
+    zombie_name = worker.state(lambda state: state.status == "ready").worker_id
+    origins = [worker.request(Query(prompt=f"number {n}")) for n in range(_REQUESTS)]
+    worker.state(lambda state: state.in_flight == _REQUESTS)
+    worker.fleet.send(zombie, signal.SIGSTOP)
+    worker.start("worker-2")
+    for origin in origins:
+        assert worker.response(origin).status == "ok"
+    end = worker.cluster.log_range(worker.topics.responses)
+
+    worker.fleet.send(zombie, signal.SIGCONT)
+    worker.state(lambda state: state.worker_id == zombie_name)
+    asyncio.run(worker.fleet.until_ready(zombie))
+    # What it had in work when it was stopped has long been answered; it knows by now.
+    assert worker.state(lambda s: s.worker_id == zombie_name and not s.in_flight)
+    assert worker.cluster.log_range(worker.topics.responses) == end
+    assert zombie_name not in _writers(worker)
+
+    later = [worker.request(Query(prompt=f"number {n}")) for n in range(_REQUESTS)]
+    eventually(lambda: len(worker.responses()) >= 2 * _REQUESTS or None, "all responses")
+    assert sorted(r.origin.offset for r in worker.responses()) == [
+        origin.offset for origin in (*origins, *later)
+    ]
+
+
+def _writers(worker: RunningWorker) -> set[str]:
+    """Who has written responses, those of aborted transactions included."""
+    records = worker.cluster.read(worker.topics.responses, isolation="read_uncommitted")
+    return {(dict(r.headers() or [])["ce_source"] or b"").decode() for r in records}
