@@ -238,4 +238,5 @@ class WorkerProcess(Process):
             self._metrics.set_resident_adapters(len(store.resident))
             registry = follower.registry
             self._metrics.know_adapters(registry.keys(), registry.revision)
+            store.forget_failures(registry.is_servable)
             await asyncio.sleep(_GAUGE_SECONDS if self.is_ready else 0.1)

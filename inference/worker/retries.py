@@ -27,10 +27,11 @@ def again(
     """The request to try instead, or None where it ends with the error.
 
     It ends where the error is not of the kind that passes, after ``max_attempts``, where its
-    deadline comes before the next attempt would, and after its second crash of an engine.
+    deadline comes before the next attempt would, and after its second crash of an engine. No
+    attempt is spent on what the error says would be in vain: the wait begins after that.
     """
     crashes = request.crashes + isinstance(error, EngineCrashed)
-    not_before = now + back_off(request.attempt)
+    not_before = now + timedelta(seconds=error.retry_after_s) + back_off(request.attempt)
     deadline = request.query.deadline
     if (
         not error.retryable

@@ -8,6 +8,7 @@ import pytest
 from inference.worker.retries import MOST_CRASHES, again, back_off
 from schemas.errors import (
     AdapterCorrupt,
+    AdapterUnavailable,
     Cancelled,
     DeadlineExceeded,
     EngineCrashed,
@@ -32,6 +33,14 @@ def test_an_error_that_may_pass_is_tried_again_later_with_the_next_number() -> N
     assert (retry.attempt, retry.crashes) == (2, 0)
     assert retry.not_before > NOW
     assert replace(retry, attempt=1, not_before=None) == REQUEST
+
+
+def test_no_attempt_is_spent_while_the_error_is_known_to_stay() -> None:
+    error = AdapterUnavailable("a@1.0.0", "there is no folder.")
+    error.retry_after_s = 3.0
+    retry = retried(REQUEST, error)
+    assert retry is not None and retry.not_before is not None
+    assert retry.not_before > NOW + timedelta(seconds=3)
 
 
 @pytest.mark.parametrize(
