@@ -117,7 +117,7 @@ class EchoEngine:
         """It has no metrics of its own."""
         return b""
 
-    def progress(self) -> int | None:
+    async def progress(self) -> int | None:
         """Words served so far."""
         return self._served
 

@@ -317,9 +317,9 @@ async def test_every_priority_is_served(engine: Engine) -> None:
 
 
 async def test_its_progress_grows_with_the_tokens(engine: Engine) -> None:
-    before = engine.progress()
+    before = await engine.progress()
     await answer(engine)
-    after = engine.progress()
+    after = await engine.progress()
     assert (before is None and after is None) or after > before  # type: ignore[operator]
 
 
