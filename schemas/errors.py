@@ -107,7 +107,12 @@ class DeadLettersConflict(LorelayError):
 
 
 class RequestError(LorelayError):
-    """What ends one query and becomes its response."""
+    """What ends one query and becomes its response.
+
+    For ``retry_after_s`` seconds another try is known to end in the same way.
+    """
+
+    retry_after_s: float = 0.0
 
 
 class InvalidRequest(RequestError):

@@ -63,6 +63,9 @@ class StackFolder:
     def address_file(self, name: str) -> Path:
         return self.root / "run" / f"{name}.address"
 
+    def journal(self, name: str) -> Path:
+        return self.root / "run" / f"{name}.journal"
+
     def log_file(self, name: str) -> Path:
         return self.root / "logs" / f"{name}.log"
 

@@ -219,6 +219,7 @@ class LocalStack:
             "LORELAY_INSTANCE": self._instance(name, record),
             "LORELAY_METRICS_PORT": "0",
             "LORELAY_ADDRESS_FILE": str(self._folder.address_file(name)),
+            "LORELAY_JOURNAL": str(self._folder.journal(name)),
             **member.settings,
         }
         started = self._processes.start(name, self._command(member.kind), environment)

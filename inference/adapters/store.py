@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 
@@ -14,7 +14,19 @@ from schemas.records import AdapterVersion, Artifact
 from streams.registry.artifact import BaseModules, UnsoundArtifact, check_folder
 
 #: Seconds for which a failure that may pass, such as a folder not mounted yet, is not tried again.
-RETRY_AFTER_S = 10.0
+#: A request that meets it is tried again after that: see RequestError.retry_after_s.
+RETRY_AFTER_S = 3.0
+#: Failures that are remembered; all of them travel with every heartbeat.
+MOST_FAILURES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why, when, by the store's clock, and with which artifact a version could not be loaded."""
+
+    error: AdapterUnavailable
+    at: float
+    artifact: Artifact | None
 
 
 class AdapterStore:
@@ -43,7 +55,8 @@ class AdapterStore:
         self._resident: dict[str, LoadedAdapter] = {}
         self._preloaded: dict[str, str] = {}
         self._loading: dict[str, asyncio.Task[LoadedAdapter]] = {}
-        self._failures: dict[tuple[str, Artifact | None], tuple[AdapterUnavailable, float]] = {}
+        # In order of time, the oldest first.
+        self._failures: dict[str, _Failure] = {}
         self._making_room = asyncio.Lock()
 
     @property
@@ -54,7 +67,7 @@ class AdapterStore:
     @property
     def failures(self) -> dict[str, str]:
         """Why versions could not be loaded at the last try, by key."""
-        return {key: str(error) for (key, _), (error, _) in self._failures.items()}
+        return {key: str(failure.error) for key, failure in self._failures.items()}
 
     async def ensure(self, version: AdapterVersion) -> LoadedAdapter:
         """The version, loaded in the engine; whoever asks meanwhile waits for the same load.
@@ -96,6 +109,10 @@ class AdapterStore:
         self._resident.clear()
         self._preloaded.clear()
 
+    def forget_failures(self, is_wanted: Callable[[str], bool]) -> None:
+        """Drop the failures of versions that nobody can ask for any more, by their keys."""
+        self._failures = {key: value for key, value in self._failures.items() if is_wanted(key)}
+
     async def _adopt(self, version: AdapterVersion) -> None:
         """Take a preloaded adapter for the registered version, if its weights are the same."""
         sha256 = self._preloaded.pop(version.key)
@@ -110,10 +127,17 @@ class AdapterStore:
             loaded = await self._verified(version)
             await self._place(loaded)
         except AdapterUnavailable as error:
-            self._failures[version.key, version.artifact] = (error, self._clock())
+            self._remember(version, error)
             raise
-        self._failures.pop((version.key, version.artifact), None)
+        self._failures.pop(version.key, None)
         return loaded
+
+    def _remember(self, version: AdapterVersion, error: AdapterUnavailable) -> None:
+        error.retry_after_s = self._retry_after_s
+        self._failures.pop(version.key, None)
+        while len(self._failures) >= MOST_FAILURES:
+            del self._failures[next(iter(self._failures))]
+        self._failures[version.key] = _Failure(error, self._clock(), version.artifact)
 
     async def _verified(self, version: AdapterVersion) -> LoadedAdapter:
         if not self._verify_files:
@@ -133,8 +157,9 @@ class AdapterStore:
             task.exception()  # Seen, also if every caller has gone.
 
     def _raise_known_failure(self, version: AdapterVersion) -> None:
-        error, failed_at = self._failures.get((version.key, version.artifact), (None, 0.0))
-        if error is None:
+        failure = self._failures.get(version.key)
+        if failure is None or failure.artifact != version.artifact:
             return
-        if isinstance(error, AdapterCorrupt) or self._clock() - failed_at < self._retry_after_s:
-            raise error.with_traceback(None)
+        is_fresh = self._clock() - failure.at < self._retry_after_s
+        if is_fresh or isinstance(failure.error, AdapterCorrupt):
+            raise failure.error.with_traceback(None)

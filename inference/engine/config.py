@@ -82,6 +82,9 @@ class EngineSettings(BaseSettings):
     crash_on: str | None = Field(
         None, description="The echo engine dies of a prompt that holds this: for trying it out."
     )
+    kill_on: str | None = Field(
+        None, description="And of one with this the whole worker, as if it had no memory left."
+    )
 
     @field_validator("lora_modules", mode="before")
     @classmethod

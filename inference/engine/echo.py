@@ -5,7 +5,9 @@ manners: places in a batch, priorities, refusals. Waiting takes no CPU, as on a 
 """
 
 import asyncio
+import os
 import re
+import signal
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from time import monotonic
@@ -29,15 +31,22 @@ class EchoEngine:
     """Answers ``[adapter] last message``, one token a word.
 
     ``limits.max_num_seqs`` requests are served at once, ``service_ms`` each, the others wait.
-    It dies of a prompt that holds ``crash_on``, as vLLM may of one that its kernels can't take.
+    It dies of a prompt that holds ``crash_on``, as vLLM may of one that its kernels can't take,
+    and its whole process of ``kill_on``, as where the kernel ends all that a container runs.
     """
 
     def __init__(
-        self, limits: EngineLimits, *, service_ms: float = 0.0, crash_on: str | None = None
+        self,
+        limits: EngineLimits,
+        *,
+        service_ms: float = 0.0,
+        crash_on: str | None = None,
+        kill_on: str | None = None,
     ) -> None:
         self._limits = limits
         self._service_s = service_ms / 1000
         self._crash_on = crash_on
+        self._kill_on = kill_on
         self._slots = Slots(limits.max_num_seqs)
         self._running = Running()
         self._started = False
@@ -117,7 +126,7 @@ class EchoEngine:
         """It has no metrics of its own."""
         return b""
 
-    def progress(self) -> int | None:
+    async def progress(self) -> int | None:
         """Words served so far."""
         return self._served
 
@@ -126,7 +135,10 @@ class EchoEngine:
         return self._started
 
     def _die_of(self, generation: Generation) -> None:
-        if self._crash_on and self._crash_on in conversation(generation)[-1].content:
+        prompt = conversation(generation)[-1].content
+        if self._kill_on and self._kill_on in prompt:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._crash_on and self._crash_on in prompt:
             self._started = False
             # The one that does it among them.
             self._running.end_all(EngineCrashed("The engine died."))

@@ -26,7 +26,10 @@ def make_engine(kind: EngineKind, settings: EngineSettings) -> Engine:
             return HttpEngine(settings)
         case "echo":
             return EchoEngine(
-                _echo_limits(settings), service_ms=settings.service_ms, crash_on=settings.crash_on
+                _echo_limits(settings),
+                service_ms=settings.service_ms,
+                crash_on=settings.crash_on,
+                kill_on=settings.kill_on,
             )
     raise ConfigurationError(f"There is no engine {kind!r}; choose vllm, http or echo.")
 

@@ -46,6 +46,7 @@ from schemas.records import BaseModel
 
 _DEFAULT_CONTEXT = 4096
 _DEFAULT_SEQUENCES = 64
+_TOKENS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 
 
 class HttpEngine:
@@ -158,9 +159,24 @@ class HttpEngine:
         """Nothing: the server's metrics are to be had at the server."""
         return b""
 
-    def progress(self) -> int | None:
-        """What the server is at can't be seen from here."""
-        return None
+    async def progress(self) -> int | None:
+        """Tokens that a vLLM server has read and written, for all its clients; else None.
+
+        Its own count, since a request that does not stream shows nothing until its end.
+        """
+        if not self._is_vllm:
+            return None
+        try:
+            with transport_errors():
+                response = await self._connected().get("/metrics", timeout=10.0)
+        except RequestError:
+            return None
+        counts = [
+            float(line.rpartition(" ")[2])
+            for line in response.text.splitlines()
+            if line.startswith(_TOKENS)
+        ]
+        return int(sum(counts)) if counts else None
 
     async def healthy(self) -> bool:
         """Whether the server lists its models."""

@@ -125,7 +125,7 @@ class Engine(Protocol):
     def metrics_text(self) -> bytes:
         """The engine's own metrics in Prometheus' text format; empty if it has none."""
 
-    def progress(self) -> int | None:
+    async def progress(self) -> int | None:
         """A number that grows while requests are worked on, as tokens do; None if unknown."""
 
     async def healthy(self) -> bool:

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from inference.engine.protocol import EngineLimits, Generation, LoadedAdapter
@@ -19,7 +19,8 @@ class Running:
         self._adapters: dict[str, LoadedAdapter] = {}
         self._in_use: Counter[str] = Counter()
         self._drained: dict[str, asyncio.Event] = {}
-        self._changing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._changes: set[Interruption] = set()
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -51,18 +52,28 @@ class Running:
             request.end(Cancelled("The query was cancelled."))
 
     def end_all(self, reason: RequestError) -> None:
-        """End every running request with ``reason``."""
-        for request in tuple(self._requests.values()):
-            request.end(reason)
+        """End every running request, and what is being loaded or unloaded, with ``reason``."""
+        for running in (*self._requests.values(), *self._changes):
+            running.end(reason)
 
     @property
     def adapters(self) -> dict[str, LoadedAdapter]:
         """What requests may name, by key."""
         return dict(self._adapters)
 
-    def changing(self, key: str) -> asyncio.Lock:
-        """Held while ``key`` is loaded or unloaded, so that the two never overlap."""
-        return self._changing[key]
+    @asynccontextmanager
+    async def changing(self, key: str) -> AsyncIterator[Interruption]:
+        """Held while ``key`` is loaded or unloaded, so that the two never overlap.
+
+        A dead engine may never answer, so the waits for it are to be interruptible.
+        """
+        async with self._locks[key]:
+            change = Interruption()
+            self._changes.add(change)
+            try:
+                yield change
+            finally:
+                self._changes.discard(change)
 
     def admit(self, adapter: LoadedAdapter) -> None:
         """Let requests name the adapter from now on."""

@@ -106,19 +106,20 @@ class VllmEngine:
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        llm = self._alive()
-        async with self._running.changing(adapter.key):
+        async with self._running.changing(adapter.key) as change:
+            llm = self._alive()
             if adapter.key in self._running.adapters:
                 return
-            if interrupted := self._lora_requests.pop(adapter.key, None):
-                await llm.remove_lora(interrupted.lora_int_id)
-            check_loadable(adapter, self.limits, len(self._lora_requests))
-            check_folder(adapter)
-            request = LoRARequest(adapter.key, next(self._numbers), adapter.path)
-            # Counted from here, for vLLM pushes an adapter out if there are more than it may
-            # hold; and kept if this task is cancelled, for vLLM loads it all the same.
-            self._lora_requests[adapter.key] = request
-            with _errors():
+            # vLLM leaves whoever waits for it waiting when its processes die.
+            with change.interruptible(), _errors():
+                if interrupted := self._lora_requests.pop(adapter.key, None):
+                    await llm.remove_lora(interrupted.lora_int_id)
+                check_loadable(adapter, self.limits, len(self._lora_requests))
+                check_folder(adapter)
+                request = LoRARequest(adapter.key, next(self._numbers), adapter.path)
+                # Counted from here, for vLLM pushes an adapter out if there are more than it may
+                # hold; and kept if this task is cancelled, for vLLM loads it all the same.
+                self._lora_requests[adapter.key] = request
                 try:
                     await llm.add_lora(request)
                 except EngineDeadError:
@@ -130,10 +131,10 @@ class VllmEngine:
 
     async def unload(self, key: str) -> None:
         """Refuse new requests for ``key``, wait for the running ones, then free it in vLLM."""
-        llm = self._alive()
-        async with self._running.changing(key):
+        async with self._running.changing(key) as change:
+            llm = self._alive()
             if await self._running.retire(key):
-                with _errors():
+                with change.interruptible(), _errors():
                     await llm.remove_lora(self._lora_requests.pop(key).lora_int_id)
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Delta | Completion, None]:
@@ -182,7 +183,7 @@ class VllmEngine:
         registry.register(_VllmMetrics())
         return generate_latest(registry)
 
-    def progress(self) -> int | None:
+    async def progress(self) -> int | None:
         """Tokens read and written so far, as vLLM counts them for its metrics."""
         samples = (
             sample

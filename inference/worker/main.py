@@ -16,6 +16,7 @@ from inference.engine.factory import make_engine
 from inference.scheduling.admission import Admission
 from inference.worker.chunks import ChunkSender
 from inference.worker.heartbeat import Heartbeat
+from inference.worker.journal import Journal
 from inference.worker.serving import Serving
 from inference.worker.settings import WorkerSettings
 from inference.worker.supervision import Supervision
@@ -67,6 +68,7 @@ class WorkerProcess(Process):
 
     async def _serve(self) -> None:
         settings = self._settings
+        journal = Journal(settings.journal)
         topics = settings.topics
         acls = worker_acls(topics, settings.worker_group)
         await await_cluster(settings, topic_names(acls), self.wait_for)
@@ -100,6 +102,7 @@ class WorkerProcess(Process):
             topics=topics,
             schemas=schemas,
             chunks=chunks,
+            journal=journal,
             metrics=self._metrics,
             name=self.name,
             max_attempts=settings.max_attempts,
@@ -238,4 +241,5 @@ class WorkerProcess(Process):
             self._metrics.set_resident_adapters(len(store.resident))
             registry = follower.registry
             self._metrics.know_adapters(registry.keys(), registry.revision)
+            store.forget_failures(registry.is_servable)
             await asyncio.sleep(_GAUGE_SECONDS if self.is_ready else 0.1)

@@ -15,7 +15,8 @@ from inference.interruption import Interruption
 from inference.scheduling.admission import Admission
 from inference.worker.answers import answer, check_deadline, generation
 from inference.worker.chunks import ChunkSender
-from inference.worker.retries import again, back_off
+from inference.worker.journal import Journal
+from inference.worker.retries import after_deaths, again, back_off, check_deaths
 from schemas.codec import Codec
 from schemas.errors import (
     AdapterUnavailable,
@@ -79,6 +80,7 @@ class Serving:
         topics: Topics,
         schemas: WriterSchemas,
         chunks: ChunkSender,
+        journal: Journal,
         metrics: WorkerMetrics,
         name: str,
         max_attempts: int,
@@ -93,6 +95,7 @@ class Serving:
         self._topics = topics
         self._schemas = schemas
         self._chunks = chunks
+        self._journal = journal
         self._metrics = metrics
         self._name = name
         self._max_attempts = max_attempts
@@ -155,6 +158,7 @@ class Serving:
         except LorelayError as error:
             self._metrics.count_decode_error(record.topic)
             return self._refusal(record, _unreadable(record), as_request_error(error))
+        request = after_deaths(request, self._journal.deaths(record))
         work.query_id = request.query.id
         deadline = self._call_at_deadline(request, work)
         try:
@@ -183,6 +187,7 @@ class Serving:
     ) -> Sequence[Output]:
         self._cancellations.check(request.query.id)
         check_deadline(request, self._now())
+        check_deaths(self._journal.deaths(record))
         with work.interruption.interruptible():
             if request.not_before is not None:
                 await asyncio.sleep((request.not_before - self._now()).total_seconds())
@@ -204,7 +209,8 @@ class Serving:
             async with self._admission.turn(request):
                 work.is_running = True
                 try:
-                    return await self._complete(record, request, work)
+                    with self._journal.running(record):
+                        return await self._complete(record, request, work)
                 except EngineUnavailable as error:
                     self.on_engine_death()
                     tries += 1

@@ -37,6 +37,11 @@ class WorkerSettings(ProcessSettings):
     max_attempts: int = Field(
         default=3, ge=1, description="How often a request is tried where its error is retryable."
     )
+    journal: Path | None = Field(
+        default=None,
+        description="A file of this worker's own, on a local disk that outlives its process: "
+        "what runs is noted there, so that a request that kills the whole worker is found.",
+    )
     flush_linger: float = Field(
         default=0.0, ge=0, description="Least seconds between two transactions of a partition."
     )

@@ -92,6 +92,11 @@ class Registry:
         """The version ``id@version``, whatever its state."""
         return self._versions.get(key)
 
+    def is_servable(self, key: str) -> bool:
+        """Whether the version ``id@version`` may be asked for: it is not retired or failed."""
+        version = self._versions.get(key)
+        return version is not None and version.status in _SERVABLE
+
     def examples(self, key: str) -> tuple[Example, ...] | None:
         """The version's examples; None while parts of them are missing."""
         version = self._versions.get(key)

@@ -6,6 +6,7 @@ import shutil
 from contextlib import aclosing
 from dataclasses import replace
 
+import psutil
 import pytest
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
@@ -317,10 +318,35 @@ async def test_every_priority_is_served(engine: Engine) -> None:
 
 
 async def test_its_progress_grows_with_the_tokens(engine: Engine) -> None:
-    before = engine.progress()
+    before = await engine.progress()
     await answer(engine)
-    after = engine.progress()
+    after = await engine.progress()
     assert (before is None and after is None) or after > before  # type: ignore[operator]
+
+
+async def test_one_that_hangs_says_that_it_is_healthy_and_makes_no_progress(
+    engine: Engine,
+) -> None:
+    below = psutil.Process().children(recursive=True)
+    cores = [process for process in below if process.name().startswith("VLLM::EngineCor")]
+    if not cores:
+        pytest.skip("The echo engine has no process of its own.")
+    for core in cores:
+        core.suspend()
+    try:
+        running = asyncio.create_task(generate(engine, a_generation()))
+        await asyncio.sleep(0.5)
+        before = await engine.progress()
+        await asyncio.sleep(0.5)
+        assert before is not None and await engine.progress() == before
+        assert await engine.healthy()
+        assert not running.done()
+    finally:
+        for core in cores:
+            core.resume()
+    await running
+    after = await engine.progress()
+    assert after is not None and after > before
 
 
 async def test_its_metrics_are_its_own(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Worker processes with the echo engine on topics of their own, and what goes in and comes out."""
+"""Worker processes on topics of their own, and what goes in and comes out."""
 
 import asyncio
 import time
@@ -36,7 +36,10 @@ from tests.chaos.fleet import Fleet, Member
 from tests.integration.kafka.cluster import Cluster
 from tests.unit.streams.registry.factories import version
 
-_SECONDS = 60.0
+#: vLLM starts again meanwhile, where it is the engine.
+_SECONDS = 180.0
+#: What the echo engine serves, which is the engine where a test says nothing else.
+ECHO = BaseModel("echo")
 
 T = TypeVar("T")
 
@@ -63,6 +66,7 @@ class RunningWorker:
             },
         )
         self._sent = 0
+        self._registered = 0
 
     def create_topics(self) -> None:
         asyncio.run(create_topics(self._settings, self.topics.specs()))
@@ -90,6 +94,8 @@ class RunningWorker:
             Routing(adapter=adapter),
             origin,
             attempt,
+            # The offset of the last version: it is waited for.
+            registry_revision=self._registered - 1,
         )
         self.cluster.produce(self.topics.requests, [self.codec.encode(made)], partition=0)
         return origin
@@ -98,20 +104,28 @@ class RunningWorker:
         value = to_json(Cancel(query_id, "the test says so")).encode()
         self.cluster.produce(self.topics.cancels, [value], partition=0)
 
-    def register(self, number: str, folder: Path) -> AdapterVersion:
+    def register(self, number: str, folder: Path, base_model: BaseModel = ECHO) -> AdapterVersion:
         """Writes a version of legal-qa-v1 to the registry, by the weights in its folder."""
         weights = folder / "adapter_model.safetensors"
         digest = sha256(weights.read_bytes()).hexdigest() if weights.exists() else "0" * 64
         adapter = version(
             number=number,
-            base_model=BaseModel("echo"),
+            base_model=base_model,
             training=Training(lora_rank=4),
             artifact=Artifact(str(folder), digest, 1),
         )
         self.cluster.produce(
             self.topics.adapters, [self.codec.encode(adapter)], key=adapter.key.encode()
         )
+        self._registered += 1
         return adapter
+
+    def requests(self) -> list[InferenceRequest]:
+        """All that were ever written, retries among them."""
+        return [
+            self.codec.decode(InferenceRequest, message.value() or b"")
+            for message in self.cluster.read(self.topics.requests)
+        ]
 
     def responses(self) -> list[Response]:
         """All there are now, in the order of their partitions and offsets."""
@@ -153,7 +167,7 @@ Starter = Callable[..., RunningWorker]
 
 
 @contextmanager
-def _started(kafka: str, folder: Path) -> Iterator[Starter]:
+def started_workers(kafka: str, folder: Path) -> Iterator[Starter]:
     running: list[RunningWorker] = []
 
     def start(
@@ -176,5 +190,5 @@ def _started(kafka: str, folder: Path) -> Iterator[Starter]:
 @pytest.fixture
 def start_worker(kafka: str, tmp_path: Path) -> Iterator[Starter]:
     """Starts a worker with these LORELAY_* variables; `before` that, its topics are there."""
-    with _started(kafka, tmp_path) as start:
+    with started_workers(kafka, tmp_path) as start:
         yield start

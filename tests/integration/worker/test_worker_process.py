@@ -1,16 +1,23 @@
 """What a running worker makes of requests that don't just get their answer."""
 
-import os
 import signal
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from inference.worker.retries import MOST_DEATHS
 from schemas.records import Query, Sampling
 from tests.integration.worker.conftest import RunningWorker, Starter, eventually
 from tests.unit.streams.registry.factories import write_weights
 
 SLOW = {"LORELAY_SERVICE_MS": "600000", "LORELAY_MAX_NUM_SEQS": "1", "LORELAY_MAX_RUNNING": "1"}
+
+
+def kill(worker: RunningWorker) -> None:
+    (member,) = worker.fleet.of_role("worker")
+    worker.fleet.send(member, signal.SIGKILL)
+    assert member.process is not None
+    member.process.wait(60)
 
 
 def soon(seconds: float = 1.0) -> datetime:
@@ -115,6 +122,61 @@ def test_the_request_that_kills_the_engine_is_found_and_the_others_are_answered(
     assert worker.fleet.crashed() == []
 
 
+def test_a_crash_is_counted_though_the_worker_dies_after_it(start_worker: Starter) -> None:
+    worker = start_worker(
+        LORELAY_CRASH_ON="poison",
+        LORELAY_SERVICE_MS="6000",
+        LORELAY_MAX_NUM_SEQS="1",
+        LORELAY_MAX_RUNNING="1",
+    )
+    culprit = worker.request(Query(id="culprit", prompt="poison"))
+    # It has its turn when the engine is back, and the suspect, which runs alone, waits for it.
+    innocent = worker.request(Query(prompt="innocent"))
+    retry = eventually(lambda: next((r for r in worker.requests() if r.crashes), None), "a retry")
+    assert (retry.origin, retry.attempt, retry.crashes) == (culprit, 2, 1)
+    kill(worker)
+    assert worker.responses() == []
+    worker.start("worker-2")
+    ended = worker.response(culprit)
+    assert ended.error is not None
+    # It was convicted by its second crash in all: the next worker had gone on counting.
+    assert (ended.error.code, ended.attempt) == ("engine_crashed", 2)
+    assert worker.response(innocent).status == "ok"
+    assert (len(worker.responses()), len(worker.dead_letters())) == (2, 1)
+
+
+def test_the_request_that_kills_the_whole_worker_is_found_and_the_others_are_answered(
+    start_worker: Starter, tmp_path: Path
+) -> None:
+    def ask(worker: RunningWorker) -> None:
+        for prompt in ("innocent", "poison", "innocent"):
+            worker.request(Query(prompt=prompt))
+
+    worker = start_worker(
+        LORELAY_KILL_ON="poison",
+        LORELAY_JOURNAL=str(tmp_path / "journal"),
+        LORELAY_INSTANCE="worker",
+        LORELAY_SERVICE_MS="300",
+        LORELAY_MAX_NUM_SEQS="8",
+    )
+    ask(worker)
+    (member,) = worker.fleet.of_role("worker")
+    assert member.process is not None
+    for _ in range(MOST_DEATHS):
+        assert member.process.wait(60) == -signal.SIGKILL
+        worker.fleet.start(member.name, "worker")
+    responses = eventually(
+        lambda: found if len(found := worker.responses()) == 3 else None, "all responses"
+    )
+    by_query = {response.query_id: response for response in responses}
+    error = by_query["q2"].error
+    assert error is not None and error.code == "engine_crashed"
+    assert "died 3 times" in error.message
+    assert [by_query[query].status for query in ("q1", "q3")] == ["ok", "ok"]
+    assert len(worker.dead_letters()) == 1
+    assert member.is_alive
+
+
 def test_sigterm_hands_back_what_waits_and_finishes_what_runs(start_worker: Starter) -> None:
     worker = start_worker(
         LORELAY_SERVICE_MS="1500", LORELAY_MAX_NUM_SEQS="1", LORELAY_MAX_RUNNING="1"
@@ -140,11 +202,7 @@ def test_a_worker_that_is_killed_with_much_read_ahead_loses_and_doubles_nothing(
     query = Query(prompt="x", sampling=Sampling(max_tokens=4))
     origins = [worker.request(query) for _ in range(200)]
     eventually(lambda: worker.responses() or None, "a first response")
-    (member,) = worker.fleet.of_role("worker")
-    assert member.process is not None
-    os.kill(member.process.pid, signal.SIGKILL)
-    member.process.wait(60)
-    member.is_ended = True
+    kill(worker)
     worker.start("worker-2")
     eventually(lambda: len(worker.responses()) >= len(origins) or None, "all responses")
     assert sorted(r.origin.offset for r in worker.responses()) == [o.offset for o in origins]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.adapters.store import AdapterStore
+from inference.adapters.store import MOST_FAILURES, AdapterStore
 from inference.engine.config import LoraModule
 from inference.engine.echo import EchoEngine
 from inference.engine.protocol import EngineLimits, Generation, LoadedAdapter
@@ -159,6 +159,58 @@ async def test_a_missing_folder_is_looked_for_again_after_a_while(
     now = 10.0
     assert (await store.ensure(version)).key == version.key
     assert store.failures == {}
+
+
+async def test_a_failure_says_for_how_long_it_stays(
+    engine: CountingEngine, register: Register, tmp_path: Path
+) -> None:
+    now = 0.0
+    store = AdapterStore(engine, retry_after_s=10, clock=lambda: now)
+    version = register("legal")
+    shutil.rmtree(tmp_path / "legal")
+    for seconds in (0.0, 9.9):
+        now = seconds
+        with pytest.raises(AdapterUnavailable) as failure:
+            await store.ensure(version)
+        assert failure.value.retry_after_s == 10
+
+
+async def test_a_version_that_names_another_artifact_has_one_failure_still(
+    store: AdapterStore, register: Register, tmp_path: Path
+) -> None:
+    version = register("legal")
+    assert version.artifact is not None
+    for place in ("here", "there"):
+        moved = replace(version, artifact=replace(version.artifact, uri=str(tmp_path / place)))
+        with pytest.raises(AdapterUnavailable, match=place):
+            await store.ensure(moved)
+    assert list(store.failures) == [version.key]
+    assert "there" in store.failures[version.key]
+
+
+async def test_the_failures_of_versions_that_are_gone_are_dropped(
+    store: AdapterStore, register: Register, tmp_path: Path
+) -> None:
+    legal, medical = register("legal"), register("medical")
+    for folder in ("legal", "medical"):
+        shutil.rmtree(tmp_path / folder)
+    for version in (legal, medical):
+        with pytest.raises(AdapterUnavailable):
+            await store.ensure(version)
+    store.forget_failures(lambda key: key == medical.key)
+    assert list(store.failures) == [medical.key]
+
+
+async def test_only_so_many_failures_are_remembered(
+    store: AdapterStore, register: Register, tmp_path: Path
+) -> None:
+    version = register("legal")
+    shutil.rmtree(tmp_path / "legal")
+    versions = [replace(version, adapter_version=f"1.0.{n}") for n in range(MOST_FAILURES + 2)]
+    for broken in versions:
+        with pytest.raises(AdapterUnavailable):
+            await store.ensure(broken)
+    assert list(store.failures) == [broken.key for broken in versions[2:]]
 
 
 async def test_an_unloaded_adapter_is_loaded_again_when_asked_for(

@@ -238,3 +238,38 @@ async def test_an_unreachable_server_is_neither_startable_nor_healthy() -> None:
     assert not await engine.healthy()
     with pytest.raises(EngineUnavailable):
         await started(server)
+
+
+METRICS = """# TYPE vllm:prompt_tokens counter
+vllm:prompt_tokens_total{engine="0",model_name="tiny"} 1.5e+03
+vllm:generation_tokens_total{engine="0",model_name="tiny"} 20.0
+vllm:generation_tokens_total{engine="1",model_name="tiny"} 4.0
+vllm:request_generation_tokens_sum{engine="0"} 99.0
+"""
+
+
+async def test_the_progress_of_a_vllm_server_is_its_own_count_of_tokens() -> None:
+    server = Server(_metrics=httpx.Response(200, text=METRICS))
+    assert await (await started(server)).progress() == 1524
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        httpx.Response(404),
+        httpx.Response(200, text="up 1\n"),
+        httpx.ConnectError("refused"),
+    ],
+    ids=["none", "of another kind", "unreachable"],
+)
+async def test_a_server_that_does_not_count_has_no_progress(
+    metrics: httpx.Response | Exception,
+) -> None:
+    assert await (await started(Server(_metrics=metrics))).progress() is None
+
+
+async def test_another_make_of_server_is_not_asked_for_its_progress() -> None:
+    models = httpx.Response(200, json={"data": [{"id": "tiny", "owned_by": "somebody"}]})
+    server = Server(models=models)
+    assert await (await started(server)).progress() is None
+    assert server.paths == ["/v1/models"]

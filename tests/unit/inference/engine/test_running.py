@@ -74,6 +74,23 @@ async def test_all_are_ended_with_one_reason() -> None:
     assert [type(result) for result in results] == [EngineUnavailable] * 3
 
 
+async def test_what_is_being_loaded_ends_with_them_and_lets_the_next_one_in() -> None:
+    running = Running()
+
+    async def load() -> None:
+        async with running.changing(ADAPTER.key) as change:
+            with change.interruptible():
+                await asyncio.Event().wait()
+
+    task = asyncio.create_task(load())
+    await asyncio.sleep(0)
+    running.end_all(EngineUnavailable("stopped"))
+    with pytest.raises(EngineUnavailable):
+        await task
+    async with asyncio.timeout(5), running.changing(ADAPTER.key) as change:
+        change.check()
+
+
 async def test_an_id_that_runs_is_refused() -> None:
     running = Running()
     with (

@@ -5,9 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from inference.worker.retries import MOST_CRASHES, again, back_off
+from inference.worker.retries import (
+    MOST_CRASHES,
+    MOST_DEATHS,
+    after_deaths,
+    again,
+    back_off,
+    check_deaths,
+)
 from schemas.errors import (
     AdapterCorrupt,
+    AdapterUnavailable,
     Cancelled,
     DeadlineExceeded,
     EngineCrashed,
@@ -32,6 +40,14 @@ def test_an_error_that_may_pass_is_tried_again_later_with_the_next_number() -> N
     assert (retry.attempt, retry.crashes) == (2, 0)
     assert retry.not_before > NOW
     assert replace(retry, attempt=1, not_before=None) == REQUEST
+
+
+def test_no_attempt_is_spent_while_the_error_is_known_to_stay() -> None:
+    error = AdapterUnavailable("a@1.0.0", "there is no folder.")
+    error.retry_after_s = 3.0
+    retry = retried(REQUEST, error)
+    assert retry is not None and retry.not_before is not None
+    assert retry.not_before > NOW + timedelta(seconds=3)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +83,21 @@ def test_a_second_crash_convicts() -> None:
     assert retried(suspect, EngineCrashed("died")) is None
     innocent = retried(suspect, EngineError("full"))
     assert innocent is not None and innocent.crashes == 1
+
+
+def test_the_deaths_of_workers_are_attempts_and_the_second_makes_a_suspect() -> None:
+    assert after_deaths(REQUEST, 0) == REQUEST
+    found = [after_deaths(REQUEST, deaths) for deaths in (1, 2)]
+    assert [(request.attempt, request.crashes) for request in found] == [(2, 0), (3, 1)]
+    suspect = replace(REQUEST, attempt=2, crashes=1)
+    assert after_deaths(suspect, 1) == replace(suspect, attempt=3)
+
+
+def test_one_worker_too_many_convicts() -> None:
+    check_deaths(MOST_DEATHS - 1)
+    with pytest.raises(EngineCrashed, match="3 times") as convicted:
+        check_deaths(MOST_DEATHS)
+    assert retried(after_deaths(REQUEST, MOST_DEATHS), convicted.value) is None
 
 
 def test_the_wait_grows_up_to_a_bound_and_differs_each_time() -> None:

@@ -33,9 +33,15 @@ class Mortal(EchoEngine):
     def die(self) -> None:
         self._started = False
 
+    def hang(self) -> None:
+        self._service_s = 3600.0
+
+    def go_on(self) -> None:
+        self._service_s = 0.0
+
 
 class Watched:
-    def __init__(self, *, is_ours: bool = True) -> None:
+    def __init__(self, *, is_ours: bool = True, stall_seconds: float = 60) -> None:
         self.engine = Mortal(LIMITS)
         self.admission = Admission(2)
         self.ended: list[RequestError] = []
@@ -45,7 +51,7 @@ class Watched:
             self.engine,
             self.admission,
             is_ours=is_ours,
-            stall_seconds=60,
+            stall_seconds=stall_seconds,
             end_running=self.ended.append,
             prepare=self._prepare,
             clock=lambda: self.time,
@@ -150,3 +156,26 @@ async def test_a_server_of_others_is_only_waited_for() -> None:
         await EchoEngine.start(watched.engine)
         await until(lambda: watched.supervision.not_ready is None)
         assert (watched.engine.starts, watched.ended, watched.prepared) == (1, [], 0)
+
+
+async def test_a_server_of_others_that_makes_no_token_is_waited_for_until_it_makes_one() -> None:
+    watched = Watched(is_ours=False, stall_seconds=0.2)
+    watched.engine.hang()
+    async with running(watched):
+        async with watched.admission.turn(REQUEST):
+            watched.supervision.look_now()
+            await until(lambda: not watched.supervision._doubt.is_set())
+            watched.time = 1.0
+            watched.supervision.look_now()
+            await until(lambda: watched.supervision.not_ready is not None)
+            assert "no token for 0.2 s" in str(watched.supervision.not_ready)
+            assert [type(error) for error in watched.ended] == [EngineCrashed]
+        assert await watched.engine.healthy()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5), watched.admission.turn(REQUEST):
+                pass
+        watched.engine.go_on()
+        await until(lambda: watched.supervision.not_ready is None)
+        async with asyncio.timeout(5), watched.admission.turn(REQUEST):
+            pass
+        assert (watched.engine.starts, watched.supervision.restarts) == (1, 0)

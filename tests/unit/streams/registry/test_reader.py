@@ -55,6 +55,12 @@ class TestRecords:
         assert made.keys() == ()
         assert made.revision == 3
 
+    def test_a_version_that_is_retired_failed_or_gone_is_not_servable(self) -> None:
+        states = ("registered", "canary", "active", "retired", "failed")
+        made = registry(*(version(number=f"1.{n}.0", status=s) for n, s in enumerate(states)))
+        found = [made.is_servable(version(number=f"1.{n}.0").key) for n in range(6)]
+        assert found == [True, True, True, False, False, False]
+
     def test_versions_are_ordered_by_id_and_version(self) -> None:
         made = registry(
             version(number="1.10.0"), version(number="1.2.0"), version("a-b-v1", "1.0.0")
