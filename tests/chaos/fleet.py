@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.stack.readiness import Ready, metrics_probe
+from cli.stack.readiness import NotYet, Ready, metrics_probe
 
 ROOT = Path(__file__).parents[2]
 _MARK = "CHAOS_FLEET"
@@ -101,6 +101,11 @@ class Fleet:
         """Whether the member says that it does its work."""
         probe = metrics_probe(self._address(member))
         return member.is_alive and not member.is_stopped and isinstance(probe(), Ready)
+
+    def waits_for(self, member: Member) -> str:
+        """What the member says that it waits for; empty where it is ready."""
+        state = metrics_probe(self._address(member))()
+        return state.reason if isinstance(state, NotYet) else ""
 
     async def until_ready(self, member: Member) -> None:
         """Returns when it is; an end before that is an error."""
