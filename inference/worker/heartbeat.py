@@ -32,25 +32,37 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Beats until cancelled."""
-        self._producer = AIOKafkaProducer(enable_idempotence=True, **self._settings.client_kwargs())
-        await self._producer.start()
         while True:
             try:
-                await self._beat(self._producer)
+                await self._beat(await self._started())
             except KafkaError as error:
                 log.warning("a heartbeat was not written: %r", error)
             await asyncio.sleep(self._seconds)
 
     async def stop(self) -> None:
         """Writes the last state; `run` is cancelled already."""
-        if self._producer is None:
+        producer, self._producer = self._producer, None
+        if producer is None:
             return
         try:
             async with asyncio.timeout(2):
-                await self._beat(self._producer)
-                await self._producer.stop()
+                await self._beat(producer)
+                await producer.stop()
         except (KafkaError, TimeoutError) as error:
             log.warning("the last heartbeat was not written: %r", error)
+
+    async def _started(self) -> AIOKafkaProducer:
+        """The producer, made when the broker first is there. Raises: KafkaError."""
+        if self._producer is None:
+            settings = self._settings.client_kwargs()
+            producer = AIOKafkaProducer(enable_idempotence=True, **settings)
+            try:
+                await producer.start()
+            except BaseException:
+                await producer.stop()
+                raise
+            self._producer = producer
+        return self._producer
 
     async def _beat(self, producer: AIOKafkaProducer) -> None:
         state = self._state()

@@ -130,6 +130,7 @@ class WorkerProcess(Process):
                 instance_id=settings.instance,
             ),
             self._on_transaction,
+            self._metrics.count_deleted,
         )
         serving.consumer = consumer
         await cancellations.start()

@@ -144,21 +144,43 @@ class Serving:
             self.on_fault(f"a request could not be answered: {error!r}")
 
     async def _serve(self, record: Record, place: tuple[TopicPartition, int], work: _Work) -> None:
-        outputs = await self._outputs(record, work)
+        request, outputs = await self._outputs(record, work)
         try:
             self.consumer.finish(*place, outputs)
         except RecordTooLarge as error:
             log.error("%s@%d: the answer does not fit a record: %s", *place, error)
-            response_only = self._refusal(record, _unreadable(record), error)[:1]
-            self.consumer.finish(*place, response_only)
+            self._refuse(record, place, request, error)
 
-    async def _outputs(self, record: Record, work: _Work) -> Sequence[Output]:
+    def _refuse(
+        self,
+        record: Record,
+        place: tuple[TopicPartition, int],
+        request: InferenceRequest,
+        error: RecordTooLarge,
+    ) -> None:
+        outputs = self._refusal(record, request, error)
+        try:
+            self.consumer.finish(*place, outputs)
+        except RecordTooLarge:
+            log.error("%s@%d does not fit a dead letter, and is not kept", *place)
+            self.consumer.finish(*place, outputs[:-1])
+
+    async def _outputs(
+        self, record: Record, work: _Work
+    ) -> tuple[InferenceRequest, Sequence[Output]]:
+        """The request, as far as it can be read, and what it ends with."""
         try:
             request = await self._schemas.decode(InferenceRequest, record.value or b"")
         except LorelayError as error:
             self._metrics.count_decode_error(record.topic)
-            return self._refusal(record, _unreadable(record), as_request_error(error))
+            unreadable = _unreadable(record)
+            return unreadable, self._refusal(record, unreadable, as_request_error(error))
         request = after_deaths(request, self._journal.deaths(record))
+        return request, await self._ending(record, request, work)
+
+    async def _ending(
+        self, record: Record, request: InferenceRequest, work: _Work
+    ) -> Sequence[Output]:
         work.query_id = request.query.id
         deadline = self._call_at_deadline(request, work)
         try:

@@ -14,10 +14,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 
-from streams.kafka.access import forbidden
-from streams.kafka.output import Output, check_sizes
-from streams.kafka.owner import OnTransaction, PartitionOwner
-from streams.kafka.settings import KafkaSettings
+from streams.kafka.access import forbidden, unseen
+from streams.kafka.consumers import is_away, stop, topic_is_there
+from streams.kafka.limits import SizeLimits
+from streams.kafka.output import Output
+from streams.kafka.owner import OnDeleted, OnTransaction, PartitionOwner
+from streams.kafka.settings import METADATA_MAX_AGE_MS, KafkaSettings
 from streams.kafka.transactions import PartitionTransactions
 from streams.kafka.window import MetadataInvalid, OffsetBeyondLog
 
@@ -66,6 +68,7 @@ class ExactlyOnceConsumer:
         handler: Handler,
         options: ConsumerOptions,
         on_transaction: OnTransaction = lambda records, seconds, outcome: None,
+        on_deleted: OnDeleted = lambda topic, records: None,
     ) -> None:
         self._settings = settings
         self._group = group
@@ -73,6 +76,8 @@ class ExactlyOnceConsumer:
         self._handler = handler
         self._options = options
         self._on_transaction = on_transaction
+        self._on_deleted = on_deleted
+        self._limits = SizeLimits(settings.max_record_bytes)
         self._owners: dict[TopicPartition, PartitionOwner] = {}
         self._acquisitions: set[asyncio.Task[None]] = set()
         #: The offsets that the handler is at, and the size of each record in bytes.
@@ -98,10 +103,17 @@ class ExactlyOnceConsumer:
         return f"{waits_for}: {self._trouble}" if waits_for and self._trouble else waits_for
 
     def _waits_for(self) -> str | None:
-        if self._consumer is None:
-            return f"connecting to Kafka at {self._settings.kafka}"
+        if self._consumer is None or is_away(self._consumer):
+            return f"waiting for Kafka at {self._settings.kafka}"
         if not self._has_joined:
             return f"joining the group {self._group}"
+        if not topic_is_there(self._consumer, self._topic):
+            return f"waiting for {unseen(self._settings, [self._topic])}"
+        return self._not_taken_over()
+
+    def _not_taken_over(self) -> str | None:
+        if problems := [owner.problem for owner in self._owners.values() if owner.problem]:
+            return "; ".join(problems)
         waiting = [owner.partition for owner in self._owners.values() if not owner.is_ready]
         if waiting:
             return f"taking over {len(waiting)} partitions of {self._topic}"
@@ -141,7 +153,7 @@ class ExactlyOnceConsumer:
         """
         if offset not in self._started[partition]:
             return
-        check_sizes(outputs, self._settings.max_record_bytes)
+        self._limits.check(outputs)
         owner = self._owners.get(partition)
         if owner is not None and owner.is_ready and owner.window.is_unfinished(offset):
             owner.finish(offset, outputs)
@@ -207,6 +219,7 @@ class ExactlyOnceConsumer:
             rebalance_timeout_ms=30_000,
             # Polls stop while nothing may start: that is back-pressure, not a stall.
             max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
             fetch_min_bytes=self._options.fetch_min_bytes,
             fetch_max_wait_ms=int(self._options.fetch_max_wait * 1000),
             **self._settings.client_kwargs(),
@@ -223,8 +236,7 @@ class ExactlyOnceConsumer:
 
     async def _leave(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> None:
         await self._revoke()
-        with contextlib.suppress(KafkaError):
-            await consumer.stop()
+        await stop(consumer)
         await admin.close()
 
     async def _fetch(self, consumer: AIOKafkaConsumer) -> None:
@@ -313,7 +325,12 @@ class ExactlyOnceConsumer:
         owners = list(self._owners.values())
         await asyncio.gather(*(owner.revoke() for owner in owners))
         for owner in owners:
-            self._results[owner.partition].update(owner.unwritten)
+            # What has turned out too large is given to the handler again, who then is told.
+            self._results[owner.partition].update(
+                (offset, outputs)
+                for offset, outputs in owner.unwritten.items()
+                if self._limits.fit(outputs)
+            )
         self._owners.clear()
 
     async def _assign(
@@ -333,9 +350,10 @@ class ExactlyOnceConsumer:
             consumer.seek(partition, 0)
             owner = PartitionOwner(
                 partition,
-                PartitionTransactions(self._settings, self._group, partition),
+                PartitionTransactions(self._settings, self._group, partition, self._limits),
                 linger_seconds=self._options.linger_seconds,
                 on_transaction=self._on_transaction,
+                on_deleted=self._on_deleted,
                 on_lost=self._on_owner_lost,
             )
             self._owners[partition] = owner

@@ -11,14 +11,17 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.kafka.output import Output
-from streams.kafka.transactions import Fenced, OwnershipLost, PartitionTransactions
-from streams.kafka.window import OffsetWindow
+from streams.kafka.transactions import Fenced, OwnershipLost, PartitionTransactions, Refused
+from streams.kafka.window import MetadataInvalid, OffsetBeyondLog, OffsetWindow
 
 log = logging.getLogger(__name__)
 
-Outcome = Literal["committed", "fenced", "unknown"]
+Outcome = Literal["committed", "aborted", "fenced", "unknown"]
 #: Called with the number of records and the seconds of each transaction, and its outcome.
 OnTransaction = Callable[[int, float, Outcome], None]
+
+#: Called with a topic and how many of its records were deleted before they were finished.
+OnDeleted = Callable[[str, int], None]
 
 #: Gives a partition's first and end offset.
 LogRange = Callable[[TopicPartition], Awaitable[tuple[int, int]]]
@@ -37,15 +40,19 @@ class PartitionOwner:
         *,
         linger_seconds: float,
         on_transaction: OnTransaction,
+        on_deleted: OnDeleted,
         on_lost: Callable[["PartitionOwner"], None],
     ) -> None:
         self.partition = partition
         self.window = OffsetWindow()
         self.is_ready = False
+        #: Why this partition can't be consumed, whoever owns it; None where it can.
+        self.problem: str | None = None
         self.unwritten: dict[int, Sequence[Output]] = {}
         self._transactions = transactions
         self._linger_seconds = linger_seconds
         self._on_transaction = on_transaction
+        self._on_deleted = on_deleted
         self._on_lost = on_lost
         self._results = asyncio.Event()
         self._idle = asyncio.Event()
@@ -63,7 +70,11 @@ class PartitionOwner:
         """
         committed = await self._transactions.initialise(admin)
         start, end = await log_range(self.partition)
-        window, lost = OffsetWindow.restore(committed, start, end)
+        try:
+            window, lost = OffsetWindow.restore(committed, start, end)
+        except (OffsetBeyondLog, MetadataInvalid) as error:
+            self.problem = f"{self.partition.topic}/{self.partition.partition}: {error}"
+            raise
         if lost:
             log.error(
                 "%s: retention deleted %d unfinished records below offset %d",
@@ -71,6 +82,7 @@ class PartitionOwner:
                 lost,
                 start,
             )
+            self._on_deleted(self.partition.topic, lost)
         if self._is_revoked:
             return
         self.window = window
@@ -130,7 +142,9 @@ class PartitionOwner:
             if not isinstance(error, OwnershipLost):
                 log.exception("%s: a transaction failed", self.partition)
             self.is_ready = False
-            outcome: Outcome = "fenced" if isinstance(error, Fenced) else "unknown"
+            outcome: Outcome = "unknown"
+            if isinstance(error, Fenced | Refused):
+                outcome = "fenced" if isinstance(error, Fenced) else "aborted"
             self._on_transaction(len(batch), monotonic() - started, outcome)
             log.warning("%s; waiting for the next assignment", error)
             self._on_lost(self)

@@ -11,8 +11,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import (
+    IllegalOperation,
+    InvalidProducerEpoch,
+    KafkaConnectionError,
+    KafkaError,
+    ProducerFenced,
+)
 
+from streams.kafka.doubt import Doubt
 from streams.kafka.output import Output, check_sizes
 from streams.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
 from streams.kafka.transactions import Fenced
@@ -27,6 +34,7 @@ class SoleWriter:
         self._settings = settings
         self._transactional_id = transactional_id
         self._producer: AIOKafkaProducer | None = None
+        self._doubt: Doubt | None = None
 
     async def start(self) -> None:
         """Fences earlier writers. Raises: KafkaError; `stop` is due all the same."""
@@ -37,6 +45,7 @@ class SoleWriter:
             **self._settings.client_kwargs(),
         )
         await self._producer.start()
+        self._doubt = Doubt(self._producer)
 
     async def stop(self) -> None:
         """Disconnects; an open transaction is left to the next writer to abort."""
@@ -47,9 +56,12 @@ class SoleWriter:
         """Writes all of them or none; the offset of the last one.
 
         Raises: RecordTooLarge before anything is sent, Fenced where another writer has started,
-        KafkaError.
+        KafkaError; also where a request of an earlier transaction was sent twice and may still
+        be on its way.
         """
-        assert self._producer is not None, "start() comes first"
+        assert self._producer is not None and self._doubt is not None, "start() comes first"
+        if self._doubt.is_cast:
+            raise KafkaConnectionError(f"{self._transactional_id}: the connection was lost before")
         check_sizes(outputs, self._settings.max_record_bytes)
         deliveries = []
         try:

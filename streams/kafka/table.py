@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
+from streams.kafka.consumers import stop
 from streams.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class TableReader:
                 await self._task
         for consumer in (self._consumer, self._asking):
             if consumer is not None:
-                await consumer.stop()
+                await stop(consumer)
 
     async def _ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         # Over a connection of its own: on the other one the question would wait behind a fetch,

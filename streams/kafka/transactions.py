@@ -8,6 +8,7 @@ is always: be assigned, initialise, and only then read the committed offset.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -15,16 +16,22 @@ import aiokafka.producer.sender
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
     IllegalOperation,
     InvalidProducerEpoch,
     KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
     ProducerFenced,
+    RecordListTooLargeError,
     UnknownTopicOrPartitionError,
 )
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import OffsetAndMetadata
 
-from streams.kafka.output import Output, check_sizes
+from streams.kafka.doubt import Doubt
+from streams.kafka.limits import SizeLimits
+from streams.kafka.output import Output
 from streams.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
 from streams.kafka.window import Committed
 
@@ -43,6 +50,11 @@ _RETRY_BACKOFF_MS = 20
 _FRAME_BYTES = 2048
 #: How long a topic that does not exist is not asked for again.
 _ABSENT_SECONDS = 30.0
+#: aiokafka tries for ever what a broker does not answer. After this long the coordinator, where
+#: there is one, has given the transaction up.
+_PATIENCE_SECONDS = 2 * TRANSACTION_TIMEOUT_MS / 1000
+#: How long a producer may take to end in good order.
+_STOP_SECONDS = 5.0
 
 
 class OwnershipLost(Exception):
@@ -55,6 +67,36 @@ class Fenced(OwnershipLost):
 
 class OutcomeUnknown(OwnershipLost):
     """The transaction may or may not be committed: only a new initialisation tells."""
+
+
+class Refused(OwnershipLost):
+    """A batch was too large for its topic, so nothing is committed; the limits know it now.
+
+    The producer's numbers of that partition are out of step with the broker's: only a new
+    initialisation brings them together.
+    """
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Records for one partition of an output topic; `size` is theirs, in bytes."""
+
+    target: TopicPartition
+    builder: Any
+    size: int = 0
+
+    def append(self, output: Output) -> bool:
+        """False where there is no room left."""
+        appended = self.builder.append(
+            timestamp=output.timestamp_ms,
+            key=output.key,
+            value=output.value,
+            headers=list(output.headers),
+        )
+        if appended is None:
+            return False
+        self.size += output.size
+        return True
 
 
 def transactional_id(group: str, partition: TopicPartition) -> str:
@@ -70,11 +112,15 @@ def partition_for(key: bytes, partitions: int) -> int:
 class PartitionTransactions:
     """The transactional producer of one input partition during one assignment."""
 
-    def __init__(self, settings: KafkaSettings, group: str, partition: TopicPartition) -> None:
+    def __init__(
+        self, settings: KafkaSettings, group: str, partition: TopicPartition, limits: SizeLimits
+    ) -> None:
         self._settings = settings
+        self._limits = limits
         self._group = group
         self._partition = partition
         self._producer: AIOKafkaProducer | None = None
+        self._doubt: Doubt | None = None
         self._keyless = 0
         self._absent: dict[str, float] = {}
 
@@ -83,6 +129,8 @@ class PartitionTransactions:
 
         An earlier owner's open transaction is aborted by this, one that is being committed is
         waited for: what is read afterwards is final.
+
+        Raises: KafkaError.
         """
         self._producer = AIOKafkaProducer(
             transactional_id=transactional_id(self._group, self._partition),
@@ -92,43 +140,72 @@ class PartitionTransactions:
             max_batch_size=self._settings.max_record_bytes + _FRAME_BYTES,
             **self._settings.client_kwargs(),
         )
-        await self._producer.start()
+        try:
+            await asyncio.wait_for(self._producer.start(), _PATIENCE_SECONDS)
+        except TimeoutError as error:
+            raise KafkaTimeoutError("no producer could be initialised") from error
+        self._doubt = Doubt(self._producer)
         offsets = await admin.list_consumer_group_offsets(self._group, partitions=[self._partition])
         found = offsets.get(self._partition)
-        if found is None or found.offset < 0:
+        if found is None:
+            # aiokafka passes over the error of the whole answer, as a coordinator gives it that
+            # is still loading, or is none any more; where nothing is committed it says so.
+            raise GroupCoordinatorNotAvailableError(self._group)
+        if found.offset < 0:
             return None
         return Committed(found.offset, found.metadata or "")
 
     async def commit(self, outputs: Sequence[Output], committed: Committed) -> None:
         """Produces the outputs and commits the input's offset, both or neither.
 
-        Raises: RecordTooLarge before anything is sent; Fenced, OutcomeUnknown: this object is
-        of no use any more.
+        Raises: RecordTooLarge before anything is sent; Fenced, Refused, OutcomeUnknown: this
+        object is of no use any more.
         """
-        if self._producer is None:
+        if self._producer is None or self._doubt is None:
             raise OutcomeUnknown("the producer was never initialised")
-        check_sizes(outputs, self._settings.max_record_bytes)
+        self._limits.check(outputs)
         offsets = {self._partition: OffsetAndMetadata(committed.offset, committed.metadata)}
         try:
-            # Before the transaction begins: looking for a topic that is not there takes time.
-            counts = {topic: await self._partitions(topic) for topic in {o.topic for o in outputs}}
-            batches = self._batches(
-                [output for output in outputs if _has_target(output, counts)], counts
-            )
-            await self._producer.begin_transaction()
-            deliveries = [
-                await self._submit(self._producer, target, batch) for target, batch in batches
-            ]
-            await self._producer.send_offsets_to_transaction(offsets, self._group)
-            # aiokafka commits a transaction although a batch of it was refused: look first.
-            for delivery in deliveries:
-                await delivery
-            await self._producer.commit_transaction()
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._commit(self._producer, outputs, offsets)
+        except TimeoutError as error:
+            raise OutcomeUnknown(
+                f"{self._partition}: no outcome within {_PATIENCE_SECONDS:.0f} s"
+            ) from error
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise Fenced(f"{self._partition}: another owner took over") from error
         except (KafkaError, IllegalOperation, AssertionError) as error:
             # The latter two: aiokafka's state machine, after an error elsewhere in it.
             raise OutcomeUnknown(f"{self._partition}: {error!r}") from error
+        if self._doubt.is_cast:
+            raise OutcomeUnknown(f"{self._partition}: a request was sent twice")
+
+    async def _commit(
+        self,
+        producer: AIOKafkaProducer,
+        outputs: Sequence[Output],
+        offsets: Mapping[TopicPartition, OffsetAndMetadata],
+    ) -> None:
+        # Before the transaction begins: looking for a topic that is not there takes time.
+        counts = {topic: await self._partitions(topic) for topic in {o.topic for o in outputs}}
+        batches = self._batches(
+            [output for output in outputs if _has_target(output, counts)], counts
+        )
+        await producer.begin_transaction()
+        deliveries = [(batch, await self._submit(producer, batch)) for batch in batches]
+        await producer.send_offsets_to_transaction(offsets, self._group)
+        # aiokafka commits a transaction although a batch of it was refused: look first.
+        for batch, delivery in deliveries:
+            try:
+                await delivery
+            except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+                topic, records = batch.target.topic, batch.builder.record_count()
+                self._limits.refused(topic, records, batch.size)
+                raise Refused(
+                    f"{self._partition}: {topic} does not take a batch of {records} records "
+                    f"and {batch.size:,} bytes"
+                ) from error
+        await producer.commit_transaction()
 
     async def close(self) -> None:
         """Stops the producer; an open transaction is left to the next owner to abort."""
@@ -137,9 +214,10 @@ class PartitionTransactions:
             return
         _expect_errors(producer)
         try:
-            await asyncio.wait_for(producer.stop(), timeout=5)
+            await asyncio.wait_for(producer.stop(), _STOP_SECONDS)
         except (KafkaError, TimeoutError) as error:
             log.warning("%s: producer did not stop cleanly: %r", self._partition, error)
+            await _abandon(producer)
 
     async def _partitions(self, topic: str) -> int:
         """How many partitions the topic has; 0 where it does not exist."""
@@ -153,20 +231,19 @@ class PartitionTransactions:
                 self._absent[topic] = monotonic() + _ABSENT_SECONDS
         return len(known or ())
 
-    def _batches(
-        self, outputs: Sequence[Output], counts: Mapping[str, int]
-    ) -> list[tuple[TopicPartition, Any]]:
+    def _batches(self, outputs: Sequence[Output], counts: Mapping[str, int]) -> list[_Batch]:
         """Full batches by output partition: a third of the CPU of a `send()` per record."""
         assert self._producer is not None
-        batches: list[tuple[TopicPartition, Any]] = []
-        open_batches: dict[TopicPartition, Any] = {}
+        batches: list[_Batch] = []
+        open_batches: dict[TopicPartition, _Batch] = {}
         for output in outputs:
             target = self._target(output, counts)
             batch = open_batches.get(target)
-            if batch is None or not _append(batch, output):
-                batch = open_batches[target] = self._producer.create_batch()
-                batches.append((target, batch))
-                _append(batch, output)
+            is_full = batch and batch.size + output.size > self._limits.batch(target.topic)
+            if batch is None or is_full or not batch.append(output):
+                batch = open_batches[target] = _Batch(target, self._producer.create_batch())
+                batches.append(batch)
+                batch.append(output)
         return batches
 
     def _target(self, output: Output, counts: Mapping[str, int]) -> TopicPartition:
@@ -181,12 +258,10 @@ class PartitionTransactions:
         return TopicPartition(output.topic, partition_for(output.key, count))
 
     @staticmethod
-    async def _submit(
-        producer: AIOKafkaProducer, target: TopicPartition, batch: Any
-    ) -> "asyncio.Future[object]":
-        batch.close()
+    async def _submit(producer: AIOKafkaProducer, batch: _Batch) -> "asyncio.Future[object]":
+        batch.builder.close()
         future: asyncio.Future[object] = await producer.send_batch(
-            batch, target.topic, partition=target.partition
+            batch.builder, batch.target.topic, partition=batch.target.partition
         )
         # An error is read in commit(), or lost with the transaction that failed before it.
         _expect_error(future)
@@ -207,14 +282,14 @@ def _expect_errors(producer: AIOKafkaProducer) -> None:
             _expect_error(batch._drain_waiter)
 
 
-def _append(batch: Any, output: Output) -> bool:
-    appended = batch.append(
-        timestamp=output.timestamp_ms,
-        key=output.key,
-        value=output.value,
-        headers=list(output.headers),
-    )
-    return appended is not None
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """Ends a producer whose broker does not answer: by itself it would go on trying for ever."""
+    sender = producer._sender.sender_task
+    while sender is not None and not sender.done():
+        # Each time it ends one of the requests that it waits for.
+        sender.cancel()
+        await asyncio.wait([sender], timeout=0.1)
+    await producer.client.close()
 
 
 def _has_target(output: Output, counts: Mapping[str, int]) -> bool:

@@ -6,8 +6,12 @@ from typing import Any, cast
 import faust
 from aiokafka import AIOKafkaConsumer
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
+from faust.tables import TableManager
+from faust.tables.recovery import Recovery
 from faust.transport.drivers import aiokafka as driver
 
+from streams.kafka.consumers import is_away, stop, topic_is_there
+from streams.kafka.settings import METADATA_MAX_AGE_MS
 from streams.router.settings import RouterSettings
 
 
@@ -19,6 +23,13 @@ class _ReadCommittedThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         return consumer
 
+    async def on_thread_stop(self) -> None:
+        # As Faust does it, but for the stop: while the broker is away its own ends the thread with
+        # an error, and the app then waits a minute for it.
+        await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()
+        if self._consumer is not None:
+            await stop(self._consumer)
+
 
 class _Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
@@ -29,11 +40,45 @@ class _Transport(driver.Transport):
     Consumer = _Consumer
 
 
+class _Recovery(Recovery):
+    """Ends every rebalance, however long the broker is away.
+
+    Faust waits so long for the committed offsets as a request may take, mistakes the end of that
+    time for an order to stop, and then never resumes after this rebalance or any later one.
+    """
+
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:  # noqa: ASYNC109
+        await super()._wait(coro)
+
+
+class _Tables(TableManager):
+    @property
+    def recovery(self) -> Recovery:
+        if self._recovery is None:
+            self._recovery = _Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
+
+
 class RouterApp(faust.App):
     """A Faust app without tables, web server, leader election or files of its own."""
 
     def _create_directories(self) -> None:
         """Nothing is kept on disk."""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the cluster is not there, by what its consumer knows."""
+        consumer = self._kafka_consumer()
+        return consumer is not None and is_away(consumer)
+
+    def knows(self, topic: str) -> bool:
+        """Whether the cluster has that topic, by what its consumer knows."""
+        consumer = self._kafka_consumer()
+        return consumer is None or topic_is_there(consumer, topic)
+
+    def _kafka_consumer(self) -> AIOKafkaConsumer | None:
+        thread = cast(Any, self.consumer)._thread
+        return None if thread is None else thread._consumer
 
     def request_rejoin(self) -> None:
         """Asks for a new assignment: the one safe way back after a lost ownership."""
@@ -58,6 +103,7 @@ def make_app(settings: RouterSettings) -> RouterApp:
         key_serializer="raw",
         value_serializer="raw",
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         consumer_group_instance_id=settings.instance,
         broker_session_timeout=settings.session_timeout,
         broker_heartbeat_interval=settings.session_timeout / 5,
@@ -73,6 +119,7 @@ def make_app(settings: RouterSettings) -> RouterApp:
         stream_buffer_maxsize=4096,
         stream_processing_timeout=3600.0,
         loghandlers=[],
+        TableManager=_Tables,
     )
     app.transport = _Transport(app.conf.broker_consumer, app, app.loop)
     return app

@@ -11,6 +11,7 @@ from streams.kafka.access import await_rights
 from streams.kafka.acls import router_acls, topic_names
 from streams.kafka.admin import await_cluster
 from streams.kafka.cancels import Cancellations
+from streams.kafka.limits import SizeLimits
 from streams.kafka.owner import Outcome
 from streams.kafka.writer_schemas import WriterSchemas, open_codec
 from streams.process import Process
@@ -75,6 +76,7 @@ class RouterProcess(Process):
         await cancellations.start()
         await knowledge.refresh()
         await knowledge.warm_up()
+        limits = SizeLimits(settings.max_record_bytes)
         router = Router(
             codec=codec,
             topics=topics,
@@ -83,12 +85,15 @@ class RouterProcess(Process):
             knowledge=knowledge,
             cancellations=cancellations,
             partitions=PartitionChoice(counts[topics.requests]),
+            limits=limits,
             metrics=self._metrics,
             executor=self._executor,
             name=self.name,
         )
         app = make_app(settings)
-        partitions = OwnedPartitions(app, settings, topics.queries, self._on_transaction)
+        partitions = OwnedPartitions(
+            app, settings, topics.queries, limits, self._on_transaction, self._metrics.count_deleted
+        )
         batcher = MicroBatcher(
             partitions,
             router.work,

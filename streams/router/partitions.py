@@ -9,9 +9,10 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from streams.kafka.access import forbidden
+from streams.kafka.access import forbidden, unseen
+from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
-from streams.kafka.owner import OnTransaction, Outcome, PartitionOwner
+from streams.kafka.owner import OnDeleted, OnTransaction, Outcome, PartitionOwner
 from streams.kafka.transactions import PartitionTransactions
 from streams.kafka.window import MetadataInvalid, OffsetBeyondLog
 from streams.router.faust_app import RouterApp
@@ -32,19 +33,23 @@ class OwnedPartitions:
         app: RouterApp,
         settings: RouterSettings,
         topic: str,
+        limits: SizeLimits,
         on_transaction: OnTransaction,
+        on_deleted: OnDeleted,
     ) -> None:
+        self._limits = limits
         self._app = app
         self._settings = settings
         self._topic = topic
         self._on_transaction = on_transaction
+        self._on_deleted = on_deleted
         self._on_committed: Callable[[], None] = lambda: None
         self._on_revoked: Callable[[], None] = lambda: None
         self._owners: dict[int, PartitionOwner] = {}
         self._generation = -1
         self._lock = asyncio.Lock()
         #: What there is still to wait for; None once partitions were assigned.
-        self.not_ready: str | None = f"joining the group {settings.router_group}"
+        self._joining: str | None = f"joining the group {settings.router_group}"
         signals: Any = app
         signals.on_rebalance_complete.connect(self._assigned, weak=False)
         signals.on_partitions_revoked.connect(self._revoked, weak=False)
@@ -53,6 +58,18 @@ class OwnedPartitions:
         """Whom to tell that a transaction has ended, and that all partitions were given up."""
         self._on_committed = on_committed
         self._on_revoked = on_revoked
+
+    @property
+    def not_ready(self) -> str | None:
+        """What there is to wait for; None where every partition of ours is consumed."""
+        if self._app.is_away:
+            return f"waiting for Kafka at {self._settings.kafka}"
+        if self._joining:
+            return self._joining
+        if not self._app.knows(self._topic):
+            return f"waiting for {unseen(self._settings, [self._topic])}"
+        problems = [owner.problem for owner in self._owners.values() if owner.problem]
+        return "; ".join(problems) or None
 
     def accept(self, message: Any) -> PartitionOwner | None:
         """The owner to finish this message with; None for a stale or repeated one."""
@@ -105,13 +122,18 @@ class OwnedPartitions:
             admin = AIOKafkaAdminClient(**self._settings.client_kwargs())
             try:
                 await admin.start()
-                await asyncio.gather(*(self._acquire(number, admin) for number in numbers))
+                # All come to their end, whichever fails: none is left to start a producer later.
+                taken = await asyncio.gather(
+                    *(self._acquire(number, admin) for number in numbers), return_exceptions=True
+                )
+                for failure in filter(None, taken):
+                    raise failure
             except KafkaError as error:
                 log.error("taking over partitions of %s failed: %r", self._topic, error)
                 await self._release()
                 asyncio.get_running_loop().call_later(1.0, self._app.request_rejoin)
                 reason = forbidden(self._settings, error) or type(error).__name__
-                self.not_ready = f"taking over partitions of {self._topic}: {reason}"
+                self._joining = f"taking over partitions of {self._topic}: {reason}"
                 return
             finally:
                 await admin.close()
@@ -119,16 +141,17 @@ class OwnedPartitions:
                 await self._release()
                 return
             self._generation = generation
-            self.not_ready = None
+            self._joining = None
 
     async def _acquire(self, number: int, admin: AIOKafkaAdminClient) -> None:
         partition = TopicPartition(self._topic, number)
         group = self._app.conf.id
         owner = PartitionOwner(
             partition,
-            PartitionTransactions(self._settings, group, partition),
+            PartitionTransactions(self._settings, group, partition, self._limits),
             linger_seconds=0.0,
             on_transaction=self._transaction_ended,
+            on_deleted=self._on_deleted,
             on_lost=self._lost,
         )
         self._owners[number] = owner

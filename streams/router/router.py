@@ -17,6 +17,7 @@ from schemas.validation import validate_query
 from streams.kafka.answers import error_response, from_timestamp, queue_ms, response_outputs
 from streams.kafka.cancels import Cancellations
 from streams.kafka.dead_letters.letter import dead_letter
+from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output, event_headers
 from streams.kafka.writer_schemas import WriterSchemas
 from streams.registry.reader import Registry
@@ -68,6 +69,7 @@ class Router:
         knowledge: Knowledge,
         cancellations: Cancellations,
         partitions: PartitionChoice,
+        limits: SizeLimits,
         metrics: RouterMetrics,
         executor: Executor,
         name: str,
@@ -80,6 +82,7 @@ class Router:
         self._knowledge = knowledge
         self._cancellations = cancellations
         self._partitions = partitions
+        self._limits = limits
         self._metrics = metrics
         self._executor = executor
         self._name = name
@@ -155,7 +158,11 @@ class Router:
         except Exception as error:
             item.error = self._fault(item, error)
         assert item.error is not None
-        return self._refusal(item, item.error)
+        outputs = self._refusal(item, item.error)
+        if not self._limits.fit(outputs):
+            log.error("%s does not fit a dead letter, and is not kept", item.origin)
+            del outputs[-1]
+        return outputs
 
     def _request(self, item: _Item) -> Output:
         message: Any = item.arrival.message
@@ -178,6 +185,7 @@ class Router:
                 "InferenceRequest", item.query.id or "", self._name, message.headers or ()
             ),
         )
+        self._limits.check([output])
         self._metrics.observe_routing(record.routing, queue_ms(record))
         return output
 

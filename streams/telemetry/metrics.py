@@ -67,6 +67,7 @@ class ProcessMetrics:
         self._lag = gauge(names.CONSUMER_LAG, registry)
         self._span = gauge(names.WINDOW_SPAN, registry)
         self._paused = gauge(names.PAUSED_PARTITIONS, registry)
+        self._retention_lost = counter(names.RETENTION_LOST, registry)
         self._decode_errors = counter(names.DECODE_ERRORS, registry)
         self._dead_letters = counter(names.DEAD_LETTERS, registry)
         self._revision = gauge(names.REGISTRY_REVISION, registry)
@@ -131,6 +132,10 @@ class ProcessMetrics:
     def set_paused_partitions(self, partitions: int) -> None:
         """Report how many assigned partitions are paused."""
         self._paused.set(partitions)
+
+    def count_deleted(self, topic: str, records: int) -> None:
+        """Count records of ``topic`` that were deleted before they were finished."""
+        self._retention_lost.labels(topic).inc(records)
 
     def count_decode_error(self, topic: str) -> None:
         """Count a record of ``topic`` that could not be decoded."""

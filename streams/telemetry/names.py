@@ -155,6 +155,13 @@ PAUSED_PARTITIONS = _gauge(
     "partitions",
     "Assigned partitions that are paused for back-pressure.",
 )
+RETENTION_LOST = _counter(
+    "lorelay_retention_lost_records_total",
+    "records",
+    "Records that the topic's retention deleted before they were finished, because the group was "
+    "away for too long or too far behind. They get no response.",
+    ("topic",),
+)
 DECODE_ERRORS = _counter(
     "lorelay_decode_errors_total",
     "records",

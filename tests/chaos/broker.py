@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,14 +15,14 @@ _READY_SECONDS = 120.0
 
 
 class KillableBroker:
-    """One node, always at the same port."""
+    """One node, always at the same port; it sends clients to `advertised` where that is given."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, advertised: str | None = None) -> None:
         stack = StackFolder(folder)
         self._processes = Processes(stack)
-        self._settings = broker.BrokerSettings(
-            stack.kafka_data, ports.free_port(), ports.free_port()
-        )
+        port, controller = ports.free_port(), ports.free_port()
+        extra = _advertising(advertised, port, controller) if advertised else {}
+        self._settings = broker.BrokerSettings(stack.kafka_data, port, controller, extra=extra)
         self._record: ProcessRecord | None = None
 
     @property
@@ -48,16 +48,29 @@ class KillableBroker:
         self.start()
 
     def stop(self) -> None:
+        """SIGTERM, where it runs."""
         if self._record is not None:
             self._processes.stop({broker.NAME: self._record}, patience=15.0)
 
 
 @contextmanager
-def killable_broker(folder: Path) -> Iterator[KillableBroker]:
+def killable_broker(folder: Path, advertised: str | None = None) -> Iterator[KillableBroker]:
     """A started broker that ends with the block."""
-    made = KillableBroker(folder)
+    made = KillableBroker(folder, advertised)
     try:
         made.start()
         yield made
     finally:
         made.stop()
+
+
+def _advertising(address: str, port: int, controller: int) -> Mapping[str, str]:
+    # What the broker has to tell itself takes no detour.
+    inter = f"INTER://{ports.LOOPBACK}:{ports.free_port()}"
+    return {
+        "listeners": f"KAFKA://{ports.LOOPBACK}:{port},{inter},"
+        f"CONTROLLER://{ports.LOOPBACK}:{controller}",
+        "advertised.listeners": f"KAFKA://{address},{inter}",
+        "listener.security.protocol.map": "KAFKA:PLAINTEXT,INTER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "INTER",
+    }

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from cli.stack.readiness import Ready, metrics_probe
+from cli.stack.readiness import NotYet, Ready, metrics_probe
 
 ROOT = Path(__file__).parents[2]
 #: The name that vLLM gives the process of its engine, as long as the kernel keeps it.
@@ -103,6 +103,11 @@ class Fleet:
         self._look_below(member)
         probe = metrics_probe(self._address(member))
         return member.is_alive and not member.is_stopped and isinstance(probe(), Ready)
+
+    def waits_for(self, member: Member) -> str:
+        """What the member says that it waits for; empty where it is ready."""
+        state = metrics_probe(self._address(member))()
+        return state.reason if isinstance(state, NotYet) else ""
 
     async def until_ready(self, member: Member) -> None:
         """Returns when it is; an end before that is an error."""

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -116,6 +116,14 @@ class Outcome:
         )
 
 
+#: Something that goes wrong while the queries come in.
+Fault = Callable[[Traffic], Awaitable[None]]
+
+
+async def no_fault(traffic: Traffic) -> None:
+    """Nothing goes wrong but what the plan says."""
+
+
 class Run:
     """One run on topics and groups of its own; a context manager that leaves nothing behind."""
 
@@ -159,8 +167,13 @@ class Run:
         command = [sys.executable, "-m", "cli.main", "adapters", "register", *map(str, folders)]
         subprocess.run(command, env=self._fleet.environment, cwd=ROOT, check=True)
 
-    async def through(self, plan: Plan) -> Outcome:
-        """Sends the plan's queries while its storms go on, and counts when all is quiet."""
+    @property
+    def fleet(self) -> Fleet:
+        """The routers and workers."""
+        return self._fleet
+
+    async def through(self, plan: Plan, fault: Fault = no_fault) -> Outcome:
+        """Sends the plan's queries while its storms and the fault go on; then counts."""
         began = monotonic()
         mix = Mix(random.Random(SEED), self._topics, plan.adapters, plan.poison)
         traffic = Traffic(
@@ -180,6 +193,7 @@ class Run:
                     rng = random.Random(f"{SEED} {role}")
                     tasks.create_task(storms[role].run(schedule(rng, counts)))
                 tasks.create_task(self._kill_broker(plan, traffic))
+                tasks.create_task(fault(traffic))
         finally:
             traffic.hurry()
             await sending
@@ -193,7 +207,7 @@ class Run:
         for _ in range(plan.broker_kills):
             assert self._broker is not None
             await asyncio.sleep(rng.uniform(2, 10))
-            await _next_burst(traffic)
+            await next_burst(traffic)
             await asyncio.sleep(rng.uniform(0, BUSY_SECONDS))
             self._broker_hits.append(datetime.now(UTC))
             # In this thread: the broker ends with the thread that has started it.
@@ -204,7 +218,7 @@ class Run:
             self._fleet,
             role,
             random.Random(f"{SEED} {role} storm"),
-            busy_moment=lambda: _next_burst(traffic),
+            busy_moment=lambda: next_burst(traffic),
             pause=plan.pause,
             stop_seconds=SESSION_TIMEOUT + 3,
         )
@@ -289,7 +303,7 @@ class Run:
         return sum(message.offset() >= committed[message.partition()] for message in records)
 
 
-async def _next_burst(traffic: Traffic) -> None:
+async def next_burst(traffic: Traffic) -> None:
     """Returns when queries have just been sent, or none have for long."""
     seen = traffic.bursts
     with suppress(TimeoutError):

@@ -14,7 +14,14 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 _SECONDS = 30.0
 
@@ -62,6 +69,26 @@ class Cluster:
         resource = ConfigResource(ResourceType.TOPIC, topic)
         entries = self._admin.describe_configs([resource])[resource].result(_SECONDS)
         return {name: str(entry.value) for name, entry in entries.items()}
+
+    def limit(self, topic: str, max_message_bytes: int) -> None:
+        """Returns when the topic takes only batches of at most so many bytes."""
+        entry = ConfigEntry(
+            "max.message.bytes",
+            str(max_message_bytes),
+            incremental_operation=AlterConfigOpType.SET,
+        )
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        self._admin.incremental_alter_configs([resource])[resource].result(_SECONDS)
+        deadline = time.monotonic() + _SECONDS
+        while self.config(topic)["max.message.bytes"] != str(max_message_bytes):
+            assert time.monotonic() < deadline, f"{topic} kept its limit"
+
+    def delete(self, topic: str) -> None:
+        """Returns when the topic is gone."""
+        self._admin.delete_topics([topic])[topic].result(_SECONDS)
+        deadline = time.monotonic() + _SECONDS
+        while topic in self.topics():
+            assert time.monotonic() < deadline, f"{topic} stayed"
 
     def produce(
         self,

@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.errors import RecordTooLarge
 from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
+from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import PartitionTransactions
@@ -186,7 +187,12 @@ async def test_a_fenced_owner_writes_nothing_and_drops_what_the_other_has_done(
     hands = Hands(target)
     async with member(kafka_settings, group, source, hands):
         await eventually(lambda: len(hands.records) == 3, "all records")
-        other = PartitionTransactions(kafka_settings, group, TopicPartition(source, 0))
+        other = PartitionTransactions(
+            kafka_settings,
+            group,
+            TopicPartition(source, 0),
+            SizeLimits(kafka_settings.max_record_bytes),
+        )
         admin = AIOKafkaAdminClient(**kafka_settings.client_kwargs())
         await admin.start()
         await other.initialise(admin)

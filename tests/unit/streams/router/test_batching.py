@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 from aiokafka import TopicPartition
 
+from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
 from streams.kafka.owner import PartitionOwner
 from streams.kafka.settings import KafkaSettings
@@ -54,9 +55,12 @@ class Assigned(OwnedPartitions):
         partition = TopicPartition(TOPIC, number)
         owner = PartitionOwner(
             partition,
-            PartitionTransactions(KafkaSettings(kafka="127.0.0.1:1"), "group", partition),
+            PartitionTransactions(
+                KafkaSettings(kafka="127.0.0.1:1"), "group", partition, SizeLimits(1000)
+            ),
             linger_seconds=0.0,
             on_transaction=lambda *_: None,
+            on_deleted=lambda topic, records: None,
             on_lost=lambda _: None,
         )
         owner.is_ready = True

@@ -1,0 +1,118 @@
+"""A broker that stops, connections that are cut, and a network that swallows everything."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.chaos.broker import KillableBroker, killable_broker
+from tests.chaos.promise import Outcome, Plan, Run, next_burst
+from tests.chaos.traffic import Traffic
+from tests.integration.broker_faults.conftest import ENGINE, assert_promise_kept
+from tests.integration.broker_faults.proxy import Proxy, running_proxy
+
+pytestmark = pytest.mark.timeout(600)
+
+_CUTS = 5
+_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Faults:
+    """Everything that can come between clients and their broker, one after the other."""
+
+    run: Run
+    broker: KillableBroker
+    proxy: Proxy
+    away_seconds: float
+    #: What each process said on /ready during a fault.
+    said: dict[str, set[str]] = field(default_factory=dict)
+
+    async def __call__(self, traffic: Traffic) -> None:
+        for _ in range(_CUTS):
+            await next_burst(traffic)
+            self.proxy.cut()
+            await asyncio.sleep(0.7)
+        await next_burst(traffic)
+        self.proxy.swallow()
+        await self._listen("swallowed")
+        self.proxy.forward()
+        await self._until_ready()
+        await next_burst(traffic)
+        # In this thread: the broker ends with the thread that has started it.
+        self.broker.stop()
+        await self._listen("stopped")
+        self.broker.start()
+        await self._until_ready()
+
+    async def _listen(self, fault: str) -> None:
+        heard = self.said.setdefault(fault, set())
+        async with asyncio.timeout(_SECONDS):
+            await asyncio.sleep(self.away_seconds)
+            while len({reason.partition(":")[0] for reason in heard}) < 2:
+                for role in ("router", "worker"):
+                    for member in self.run.fleet.of_role(role):
+                        if reason := await asyncio.to_thread(self.run.fleet.waits_for, member):
+                            heard.add(f"{role}: {reason}")
+                await asyncio.sleep(0.2)
+
+    async def _until_ready(self) -> None:
+        for role in ("router", "worker"):
+            for member in self.run.fleet.of_role(role):
+                await self.run.fleet.until_ready(member)
+
+
+@dataclass(frozen=True, slots=True)
+class Endured:
+    """What became of the queries, and what was said meanwhile."""
+
+    outcome: Outcome
+    faults: Faults
+    address: str
+
+
+@pytest.fixture(scope="module")
+def endured(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Endured]:
+    folder = tmp_path_factory.mktemp("broker-away")
+    with (
+        running_proxy() as proxy,
+        killable_broker(folder / "broker", advertised=proxy.address) as broker,
+    ):
+        proxy.forward_to(broker.address)
+        is_soak = request.config.getoption("--soak")
+        with Run(proxy.address, folder, ENGINE) as run:
+            faults = Faults(run, broker, proxy, away_seconds=30.0 if is_soak else 12.0)
+            plan = Plan(
+                queries=1200,
+                seconds=90.0 if is_soak else 45.0,
+                burst=10,
+                router={},
+                worker={},
+                in_transactions=False,
+            )
+
+            async def storm() -> Outcome:
+                await run.prepare()
+                return await run.through(plan, faults)
+
+            yield Endured(asyncio.run(storm()), faults, proxy.address)
+
+
+def test_every_query_has_one_response_and_nobody_ended(
+    endured: Endured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled():
+        print(f"\nbroker away: {endured.outcome.summary}; {endured.faults.proxy.cuts} cuts")
+        print(endured.faults.said)
+    assert endured.faults.proxy.cuts > 10 * _CUTS
+    assert_promise_kept(endured.outcome)
+
+
+@pytest.mark.parametrize("fault", ["swallowed", "stopped"])
+@pytest.mark.parametrize("role", ["router", "worker"])
+def test_ready_says_what_is_waited_for(endured: Endured, fault: str, role: str) -> None:
+    expected = f"{role}: waiting for Kafka at {endured.address}"
+    assert any(reason.startswith(expected) for reason in endured.faults.said[fault])
