@@ -64,7 +64,7 @@ soak: setup models ## The exactly-once promise under kills, at full length
 	@$(call pytest,.venv,tests/chaos --soak)
 
 SEED ?= 1
-MINUTES ?= 8
+MINUTES ?= 10
 chaos: setup ## One fault after another, a row each; SEED=n MINUTES=m
 	@.venv/bin/python -m tests.chaos --seed $(SEED) --minutes $(MINUTES) $(ARGS)
 

@@ -21,9 +21,9 @@ from schemas.topics import Topics
 from streams.kafka.admin import create_topics
 from streams.kafka.settings import KafkaSettings
 from tests.chaos import wire
-from tests.chaos.broker import KillableBroker
 from tests.chaos.fleet import ROOT, Fleet
-from tests.chaos.storm import BUSY_SECONDS, Act, Storm, schedule
+from tests.chaos.growth import Growth, GrowthWatch
+from tests.chaos.storm import Act, Storm, schedule
 from tests.chaos.traffic import Mix, Sent, Traffic
 from tests.integration.kafka.cluster import Cluster
 
@@ -48,7 +48,6 @@ class Plan:
     burst: float
     router: Mapping[Act, int]
     worker: Mapping[Act, int]
-    broker_kills: int = 0
     pause: tuple[float, float] = (1.0, 4.0)
     adapters: tuple[str, ...] = ()
     #: The share of queries that kill the engine.
@@ -70,9 +69,11 @@ class Outcome:
     unclean_exits: list[int]
     crashed: list[str]
     left_behind: list[int]
-    acts: Mapping[str, Counter[Act]]
+    acts: Mapping[str, Counter[str]]
     hits: list[datetime]
+    growth: Mapping[str, Growth]
     seconds: float
+    seed: int
 
     @property
     def doubled(self) -> int:
@@ -112,7 +113,19 @@ class Outcome:
         return (
             f"{len(self.sent.places):,} in (and {len(self.sent.aborted):,} aborted), "
             f"{len(self.answers):,} distinct, {self.doubled} doubled, {self.lost} lost; {acts}; "
-            f"{self.seconds:.0f} s, seed {SEED}"
+            f"{self.seconds:.0f} s, seed {self.seed}"
+        )
+
+    @property
+    def is_promise_kept(self) -> bool:
+        """Nothing lost or doubled, no offset or count left behind, nobody ended by himself."""
+        return (
+            not self.lost
+            and not self.doubled
+            and not any(self.unfinished.values())
+            and self.counted_by_metrics == len(self.responses)
+            and not self.crashed
+            and not self.left_behind
         )
 
 
@@ -132,14 +145,16 @@ class Run:
         kafka: str,
         folder: Path,
         engine: Mapping[str, str],
-        broker: KillableBroker | None = None,
+        *,
+        seed: int = SEED,
     ) -> None:
-        self._broker = broker
-        self._broker_hits: list[datetime] = []
+        self._seed = seed
+        self._strikes: list[tuple[str, datetime]] = []
         self._topics = Topics(f"storm-{uuid.uuid4().hex[:12]}.")
         self._settings = KafkaSettings(kafka=kafka, topic_prefix=self._topics.prefix)
         self._cluster = Cluster(kafka)
         self._fleet = Fleet(folder, self._variables() | engine)
+        self._growth = GrowthWatch()
 
     def __enter__(self) -> Self:
         return self
@@ -148,12 +163,14 @@ class Run:
         self._fleet.close()
         self._cluster.clean_up(self._topics.prefix)
 
-    async def prepare(self) -> None:
-        """Creates the topics and starts a router and a worker."""
+    async def prepare(self, *, routers: int = 1, workers: int = 1) -> None:
+        """Creates the topics and starts so many routers and workers."""
         await create_topics(self._settings, self._topics.specs())
-        # Static members take their partitions back after a kill; the second ones are dynamic.
-        for role in ("worker", "router"):
-            self._fleet.start(f"{role}-1", role, LORELAY_INSTANCE=f"{role}-1")
+        # Static members take their partitions back after a kill; those that join are dynamic.
+        for role, count in (("worker", workers), ("router", routers)):
+            for number in range(1, count + 1):
+                name = f"{role}-{number}"
+                self._fleet.start(name, role, LORELAY_INSTANCE=name)
         await asyncio.gather(
             *(
                 self._fleet.until_ready(member)
@@ -172,52 +189,51 @@ class Run:
         """The routers and workers."""
         return self._fleet
 
+    async def until_ready(self) -> None:
+        """Returns when every member that runs does its work."""
+        for role in ("router", "worker"):
+            for member in self._fleet.of_role(role):
+                if member.is_alive:
+                    await self._fleet.until_ready(member)
+
+    def strike(self, what: str) -> None:
+        """Notes that a fault hits, of a kind that no act on a member is."""
+        self._strikes.append((what, datetime.now(UTC)))
+
     async def through(self, plan: Plan, fault: Fault = no_fault) -> Outcome:
         """Sends the plan's queries while its storms and the fault go on; then counts."""
         began = monotonic()
-        mix = Mix(random.Random(SEED), self._topics, plan.adapters, plan.poison)
+        mix = Mix(random.Random(self._seed), self._topics, plan.adapters, plan.poison)
         traffic = Traffic(
             self._settings.kafka,
             self._topics,
             mix,
-            random.Random(SEED),
+            random.Random(self._seed),
             in_transactions=plan.in_transactions,
         )
         storms = {role: self._storm(role, plan, traffic) for role in ("router", "worker")}
         sending = asyncio.create_task(
             asyncio.to_thread(traffic.run, plan.queries, plan.seconds, plan.burst)
         )
+        watching = asyncio.create_task(self._growth.watch(self._fleet))
         try:
             async with asyncio.TaskGroup() as tasks:
                 for role, counts in (("router", plan.router), ("worker", plan.worker)):
-                    rng = random.Random(f"{SEED} {role}")
+                    rng = random.Random(f"{self._seed} {role}")
                     tasks.create_task(storms[role].run(schedule(rng, counts)))
-                tasks.create_task(self._kill_broker(plan, traffic))
                 tasks.create_task(fault(traffic))
         finally:
             traffic.hurry()
             await sending
         await self._settle(traffic.sent)
-        acts = {role: storm.done for role, storm in storms.items()}
-        acts["broker"] = Counter({Act.KILL: plan.broker_kills})
-        return self._outcome(traffic.sent, storms, acts, monotonic() - began)
-
-    async def _kill_broker(self, plan: Plan, traffic: Traffic) -> None:
-        rng = random.Random(f"{SEED} broker")
-        for _ in range(plan.broker_kills):
-            assert self._broker is not None
-            await asyncio.sleep(rng.uniform(2, 10))
-            await next_burst(traffic)
-            await asyncio.sleep(rng.uniform(0, BUSY_SECONDS))
-            self._broker_hits.append(datetime.now(UTC))
-            # In this thread: the broker ends with the thread that has started it.
-            self._broker.kill_and_restart()
+        watching.cancel()
+        return self._outcome(traffic.sent, storms, monotonic() - began)
 
     def _storm(self, role: str, plan: Plan, traffic: Traffic) -> Storm:
         return Storm(
             self._fleet,
             role,
-            random.Random(f"{SEED} {role} storm"),
+            random.Random(f"{self._seed} {role} storm"),
             busy_moment=lambda: next_burst(traffic),
             pause=plan.pause,
             stop_seconds=SESSION_TIMEOUT + 3,
@@ -247,9 +263,10 @@ class Run:
         self,
         sent: Sent,
         storms: Mapping[str, Storm],
-        acts: Mapping[str, Counter[Act]],
         seconds: float,
     ) -> Outcome:
+        acts: dict[str, Counter[str]] = {role: Counter(s.done) for role, s in storms.items()}
+        acts["broker"] = Counter(what for what, _ in self._strikes)
         return Outcome(
             sent=sent,
             responses=self._decoded("Response", self._topics.responses),
@@ -262,9 +279,11 @@ class Run:
             left_behind=self._fleet.left_behind(),
             acts=acts,
             hits=sorted(
-                [*self._broker_hits, *(h for storm in storms.values() for h in storm.hits)]
+                [at for _, at in self._strikes] + [h for s in storms.values() for h in s.hits]
             ),
+            growth=self._growth.largest(),
             seconds=seconds,
+            seed=self._seed,
         )
 
     def _decoded(self, schema: str, topic: str) -> list[dict[str, Any]]:

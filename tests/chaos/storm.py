@@ -66,7 +66,7 @@ class Storm:
         self._busy_moment = busy_moment
         self._pause = pause
         self._stop_seconds = stop_seconds
-        self._second = f"{role}-2"
+        self._second = f"{role}-joining"
         self.done: Counter[Act] = Counter()
         #: When each of the acts hit its member.
         self.hits: list[datetime] = []

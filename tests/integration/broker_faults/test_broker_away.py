@@ -8,9 +8,9 @@ import pytest
 
 from tests.chaos.broker import KillableBroker, killable_broker
 from tests.chaos.promise import Outcome, Plan, Run, next_burst
+from tests.chaos.proxy import Proxy, running_proxy
 from tests.chaos.traffic import Traffic
 from tests.integration.broker_faults.conftest import ENGINE, assert_promise_kept
-from tests.integration.broker_faults.proxy import Proxy, running_proxy
 
 pytestmark = pytest.mark.timeout(600)
 
