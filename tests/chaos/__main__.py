@@ -11,7 +11,7 @@ import random
 import sys
 import tempfile
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +23,9 @@ from tests.chaos.disk import NoDisk
 from tests.chaos.faults import FAULTS, VLLM, Fault
 from tests.chaos.promise import Outcome, Run
 from tests.chaos.test_promise_vllm import MODELS
+
+#: What is out of work for longer after a hit shows it by then.
+_FOLLOWING = timedelta(seconds=10)
 
 
 def main() -> int:
@@ -134,9 +137,17 @@ def longest_gap(times: list[datetime]) -> float:
 
 
 def recovery(hits: list[datetime], times: list[datetime]) -> float:
-    """The longest time from a hit to the next response, in seconds."""
-    waits = (min((t for t in times if t > hit), default=hit) - hit for hit in hits)
-    return max((wait.total_seconds() for wait in waits), default=0.0)
+    """The longest time from a hit to the end of the longest pause that follows it, in seconds."""
+    pauses = list(pairwise(times))
+    return max((_pause_after(hit, pauses) for hit in hits), default=0.0)
+
+
+def _pause_after(hit: datetime, pauses: list[tuple[datetime, datetime]]) -> float:
+    following = [(a, b) for a, b in pauses if hit < b and a < hit + _FOLLOWING]
+    if not following:
+        return 0.0
+    _, end = max(following, key=lambda pause: pause[1] - pause[0])
+    return (end - hit).total_seconds()
 
 
 if __name__ == "__main__":

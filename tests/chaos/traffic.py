@@ -103,13 +103,12 @@ class Traffic:
         self._in_transactions = in_transactions
         self._transactions = 0
         self._is_hurried = threading.Event()
-        self._plain = Producer({"bootstrap.servers": address, "enable.idempotence": True})
+        # That the broker is away now and then is what this is about: no line on it.
+        common = {"bootstrap.servers": address, "log_level": 0}
+        self._plain = Producer(common | {"enable.idempotence": True})
         self._transactional = Producer(
-            {
-                "bootstrap.servers": address,
-                "transactional.id": f"{topics.prefix}client",
-                "transaction.timeout.ms": 30_000,
-            }
+            common
+            | {"transactional.id": f"{topics.prefix}client", "transaction.timeout.ms": 30_000}
         )
 
     def hurry(self) -> None:

@@ -31,9 +31,14 @@ class Cluster:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._admin = AdminClient({"bootstrap.servers": address})
+        self._admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
         self._producer = Producer(
-            {"bootstrap.servers": address, "linger.ms": 0, "message.max.bytes": 4 * 1024 * 1024}
+            {
+                "bootstrap.servers": address,
+                "linger.ms": 0,
+                "message.max.bytes": 4 * 1024 * 1024,
+                "log_level": 0,
+            }
         )
         self._made: list[str] = []
 
