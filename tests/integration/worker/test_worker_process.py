@@ -206,3 +206,15 @@ def test_a_worker_that_is_killed_with_much_read_ahead_loses_and_doubles_nothing(
     worker.start("worker-2")
     eventually(lambda: len(worker.responses()) >= len(origins) or None, "all responses")
     assert sorted(r.origin.offset for r in worker.responses()) == [o.offset for o in origins]
+
+
+def test_a_generation_longer_than_the_session_costs_no_session(start_worker: Starter) -> None:
+    worker = start_worker(LORELAY_SERVICE_MS="9000")
+    origins = [worker.request(Query(prompt="long")) for _ in range(4)]
+    for origin in origins:
+        response = worker.response(origin)
+        assert (response.status, response.attempt) == ("ok", 1)
+    (member,) = worker.fleet.of_role("worker")
+    log = worker.fleet.log(member.name).read_text()
+    assert not any(word in log for word in ("rebalanc", "expired", "owner", "assignment")), log
+    assert len(worker.responses()) == len(origins)
