@@ -166,15 +166,17 @@ class UnknownSchema(DecodeError):
     """An Avro record whose schema nobody here knows yet.
 
     Either ``fingerprint``, the key to look for on the ``schemas`` topic, or ``schema_id``,
-    the schema registry's.
+    the schema registry's. ``why`` is a sentence on what hinders looking it up, if so.
     """
 
     code = "unknown_schema"
     retryable = True
 
-    def __init__(self, fingerprint: str | None = None, *, schema_id: int | None = None) -> None:
+    def __init__(
+        self, fingerprint: str | None = None, *, schema_id: int | None = None, why: str = ""
+    ) -> None:
         which = f"fingerprint {fingerprint}" if schema_id is None else f"registry id {schema_id}"
-        super().__init__(f"The record's Avro schema is not known: {which}.")
+        super().__init__(f"The record's Avro schema is not known: {which}. {why}".rstrip())
         self.fingerprint = fingerprint
         self.schema_id = schema_id
 
