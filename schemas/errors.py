@@ -55,6 +55,10 @@ class LorelayError(Exception):
     retryable: ClassVar[bool] = False
     dead_letter: ClassVar[bool] = False
 
+    def __str__(self) -> str:
+        # It may quote what somebody sent or named a file; what carries it further is UTF-8.
+        return super().__str__().encode(errors="backslashreplace").decode()
+
     def to_info(self) -> ErrorInfo:
         """The error as a response carries it."""
         return ErrorInfo(self.category, self.code, str(self), self.retryable)

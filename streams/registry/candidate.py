@@ -1,6 +1,6 @@
 """What a user asks to register: a metadata file or folder, read and checked by itself."""
 
-import json
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -8,6 +8,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
+
+import orjson
 
 from schemas.errors import RegistrationRefused
 from schemas.records import AdapterVersion, Example
@@ -99,10 +101,11 @@ def _is_metadata(tree: Mapping[str, Any]) -> bool:
 def _read_json(path: Path) -> Mapping[str, Any] | None:
     try:
         with opened(path, _MAX_METADATA_BYTES) as found:
-            tree = json.loads(found.read_at(0, found.size_bytes).decode("utf-8-sig"))
+            content = found.read_at(0, found.size_bytes)
+            tree = orjson.loads(content.removeprefix(codecs.BOM_UTF8))
     except UnsoundArtifact as error:
         raise RegistrationRefused(str(error)) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RegistrationRefused(f"{path} is not JSON: {error}.") from error
     return tree if isinstance(tree, dict) else None
 

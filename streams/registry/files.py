@@ -36,10 +36,6 @@ class UnsoundArtifact(LorelayError):
 
     code = "adapter_corrupt"
 
-    def __init__(self, message: str) -> None:
-        # Names of files need not be Unicode; what is told to others, and encoded, must be.
-        super().__init__(message.encode(errors="backslashreplace").decode())
-
 
 class MissingArtifact(UnsoundArtifact):
     """The folder, or a file in it, is not there, or not where this process may look."""
