@@ -206,3 +206,18 @@ def test_a_worker_that_is_killed_with_much_read_ahead_loses_and_doubles_nothing(
     worker.start("worker-2")
     eventually(lambda: len(worker.responses()) >= len(origins) or None, "all responses")
     assert sorted(r.origin.offset for r in worker.responses()) == [o.offset for o in origins]
+
+
+def test_an_adapter_outside_the_allowed_folders_is_not_loaded(
+    start_worker: Starter, tmp_path: Path
+) -> None:
+    worker = start_worker(LORELAY_ADAPTER_ROOTS=str(tmp_path / "allowed"), LORELAY_MAX_ATTEMPTS="1")
+    write_weights(tmp_path / "allowed" / "inside")
+    write_weights(tmp_path / "outside")
+    (tmp_path / "allowed" / "link").symlink_to(tmp_path / "outside")
+    inside = worker.register("1.0.0", tmp_path / "allowed" / "inside")
+    linked = worker.register("1.1.0", tmp_path / "allowed" / "link")
+    assert worker.response(worker.request(Query(prompt="x"), adapter=inside.key)).status == "ok"
+    error = worker.response(worker.request(Query(prompt="x"), adapter=linked.key)).error
+    assert error is not None and error.code == "adapter_unavailable"
+    assert "outside LORELAY_ADAPTER_ROOTS" in error.message
