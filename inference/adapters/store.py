@@ -34,8 +34,8 @@ class AdapterStore:
     """Adapters that are verified and loaded once, and unloaded when others need their place.
 
     ``base`` is what ``artifact.base_modules`` found in the base model's folder; files must lie in
-    ``roots``, where there are any. Without
-    ``verify_files`` the engine is a server that has the files, and they are not looked at here.
+    ``roots``, where there are any. Without ``verify_files`` the engine is a server that has the
+    files, and they are not looked at here.
     ``clock`` gives seconds. All calls run on one event loop; files are read in threads.
     """
 
