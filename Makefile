@@ -60,8 +60,8 @@ lint: $(STREAMS) ## Ruff, strict mypy, import rules
 	@.venv/bin/mypy --strict
 	@.venv/bin/lint-imports
 
-soak: setup models ## The exactly-once promise under kills, at full length
-	@$(call pytest,.venv,tests/chaos --soak)
+soak: setup models ## The exactly-once promise under kills, and fuzzing, at full length
+	@$(call pytest,.venv,tests/chaos tests/unit/test_fuzzed_decoders.py --soak)
 
 SEED ?= 1
 MINUTES ?= 10

@@ -35,7 +35,7 @@ def settings(
             variable = f"LORELAY_{name.upper()}"
             is_secret = "Secret" in str(field.annotation)
             value = os.environ.get(variable, "")
-            default = "" if field.default in (None, PydanticUndefined) else str(field.default)
+            default = "" if field.default in (None, (), PydanticUndefined) else str(field.default)
             shown = "***" if is_secret and value else without_credentials(value)
             table.add_row(variable, default, shown, field.description or "")
     Console().print(table)

@@ -43,6 +43,7 @@ def read_schema(text: str) -> Schema:
         tree = json.loads(text)
         layout = parse_schema(_without_logical_types(tree))
         canonical = to_parsing_canonical_form(layout)
+        hashed = fingerprint(canonical, "CRC-64-AVRO")
     except (RecursionError, ValueError, TypeError, KeyError) as error:
         raise MalformedRecord(f"Not an Avro schema: {error}") from error
     except Exception as error:  # fastavro's schema errors have no common root but Exception
@@ -53,7 +54,7 @@ def read_schema(text: str) -> Schema:
     return Schema(
         name=layout["name"].rpartition(".")[2],
         text=text,
-        fingerprint=bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO")),
+        fingerprint=bytes.fromhex(hashed),
         layout=layout,
     )
 

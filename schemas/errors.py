@@ -55,6 +55,10 @@ class LorelayError(Exception):
     retryable: ClassVar[bool] = False
     dead_letter: ClassVar[bool] = False
 
+    def __str__(self) -> str:
+        # It may quote what somebody sent or named a file; what carries it further is UTF-8.
+        return super().__str__().encode(errors="backslashreplace").decode()
+
     def to_info(self) -> ErrorInfo:
         """The error as a response carries it."""
         return ErrorInfo(self.category, self.code, str(self), self.retryable)
@@ -166,15 +170,17 @@ class UnknownSchema(DecodeError):
     """An Avro record whose schema nobody here knows yet.
 
     Either ``fingerprint``, the key to look for on the ``schemas`` topic, or ``schema_id``,
-    the schema registry's.
+    the schema registry's. ``why`` is a sentence on what hinders looking it up, if so.
     """
 
     code = "unknown_schema"
     retryable = True
 
-    def __init__(self, fingerprint: str | None = None, *, schema_id: int | None = None) -> None:
+    def __init__(
+        self, fingerprint: str | None = None, *, schema_id: int | None = None, why: str = ""
+    ) -> None:
         which = f"fingerprint {fingerprint}" if schema_id is None else f"registry id {schema_id}"
-        super().__init__(f"The record's Avro schema is not known: {which}.")
+        super().__init__(f"The record's Avro schema is not known: {which}. {why}".rstrip())
         self.fingerprint = fingerprint
         self.schema_id = schema_id
 

@@ -1,7 +1,6 @@
 """Records as JSON: what people type, and what the command line prints."""
 
 import base64
-import binascii
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -143,7 +142,7 @@ def _whole_number(bits: int) -> Reader:
 def _read_bytes(value: Any, path: str) -> bytes:
     try:
         return base64.b64decode(_read_text(value, path), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise InvalidField(path, f"expected base64: {error}") from error
 
 

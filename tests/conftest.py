@@ -25,14 +25,17 @@ _CLUSTER_OF_THE_CALLER = os.environ.get("LORELAY_KAFKA")
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How many queries the tests of the exactly-once promise send."""
+    """How many queries the tests of the exactly-once promise send, and inputs decoders get."""
 
     echo_queries: int
     vllm_queries: int
+    fuzzed_inputs: int
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--soak", action="store_true", help="Run the chaos tests at full length.")
+    parser.addoption(
+        "--soak", action="store_true", help="Run the chaos and fuzz tests at full length."
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,7 +47,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def scale(request: pytest.FixtureRequest) -> Scale:
     """The length of this run: `make test`, or `make soak`."""
-    return Scale(40_000, 1_000) if request.config.getoption("--soak") else Scale(3_000, 100)
+    if request.config.getoption("--soak"):
+        return Scale(40_000, 1_000, 2_000_000)
+    return Scale(3_000, 100, 100_000)
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,8 @@ from inference.engine.config import LoraModule
 from inference.engine.protocol import Engine, LoadedAdapter
 from schemas.errors import AdapterCorrupt, AdapterUnavailable, ConfigurationError
 from schemas.records import AdapterVersion, Artifact
-from streams.registry.artifact import BaseModules, UnsoundArtifact, check_folder
+from streams.registry.artifact import BaseModules, check_folder
+from streams.registry.files import MissingArtifact, Roots, UnsoundArtifact
 
 #: Seconds for which a failure that may pass, such as a folder not mounted yet, is not tried again.
 #: A request that meets it is tried again after that: see RequestError.retry_after_s.
@@ -32,8 +33,9 @@ class _Failure:
 class AdapterStore:
     """Adapters that are verified and loaded once, and unloaded when others need their place.
 
-    ``base`` is what ``artifact.base_modules`` found in the base model's folder. Without
-    ``verify_files`` the engine is a server that has the files, and they are not looked at here.
+    ``base`` is what ``artifact.base_modules`` found in the base model's folder; files must lie in
+    ``roots``, where there are any. Without ``verify_files`` the engine is a server that has the
+    files, and they are not looked at here.
     ``clock`` gives seconds. All calls run on one event loop; files are read in threads.
     """
 
@@ -42,12 +44,14 @@ class AdapterStore:
         engine: Engine,
         *,
         base: BaseModules | None = None,
+        roots: Roots = (),
         verify_files: bool = True,
         retry_after_s: float = RETRY_AFTER_S,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._engine = engine
         self._base = base
+        self._roots = roots
         self._verify_files = verify_files
         self._retry_after_s = retry_after_s
         self._clock = clock
@@ -92,8 +96,14 @@ class AdapterStore:
         """Load the adapters of vLLM's option ``lora_modules``; ConfigurationError if one fails."""
         for module in modules:
             try:
-                found = await asyncio.to_thread(check_folder, module.path, base=self._base)
-                await self._place(LoadedAdapter(module.name, str(found.path), found.config.rank))
+                found = await asyncio.to_thread(
+                    check_folder, module.path, base=self._base, roots=self._roots
+                )
+                await self._place(
+                    LoadedAdapter(
+                        module.name, str(found.path), found.config.rank, files=found.files
+                    )
+                )
             except (UnsoundArtifact, AdapterUnavailable) as error:
                 raise ConfigurationError(f"lora_modules: {module.name}: {error}") from error
             self._preloaded[module.name] = found.sha256
@@ -142,14 +152,26 @@ class AdapterStore:
     async def _verified(self, version: AdapterVersion) -> LoadedAdapter:
         if not self._verify_files:
             return unverified(version, self._engine.limits)
-        return await asyncio.to_thread(verify, version, self._engine.limits, self._base)
+        return await asyncio.to_thread(
+            verify, version, self._engine.limits, self._base, self._roots
+        )
 
     async def _place(self, adapter: LoadedAdapter) -> None:
         async with self._making_room:
             while len(self._resident) >= self._engine.limits.max_cpu_loras > 0:
                 await self.unload(next(iter(self._resident)))
             await self._engine.load(adapter)
+            await self._check_unchanged(adapter)
             self._resident[adapter.key] = adapter
+
+    async def _check_unchanged(self, adapter: LoadedAdapter) -> None:
+        """The engine opened the files by itself: what it read is what was verified, or is freed."""
+        try:
+            for state in adapter.files:
+                state.check_unchanged()
+        except MissingArtifact as error:
+            await self._engine.unload(adapter.key)
+            raise AdapterUnavailable(adapter.key, str(error)) from error
 
     def _done(self, key: str, task: asyncio.Task[LoadedAdapter]) -> None:
         self._loading.pop(key)

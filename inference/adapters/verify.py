@@ -6,21 +6,21 @@ from urllib.parse import unquote, urlsplit
 from inference.engine.protocol import EngineLimits, LoadedAdapter
 from schemas.errors import AdapterCorrupt, AdapterUnavailable
 from schemas.records import AdapterVersion, BaseModel
-from streams.registry.artifact import (
-    BaseModules,
-    MissingArtifact,
-    UnsoundArtifact,
-    check_folder,
-)
+from streams.registry.artifact import BaseModules, check_folder
+from streams.registry.files import MissingArtifact, Roots, UnsoundArtifact
 
 
 def verify(
-    version: AdapterVersion, limits: EngineLimits, base: BaseModules | None = None
+    version: AdapterVersion,
+    limits: EngineLimits,
+    base: BaseModules | None = None,
+    roots: Roots = (),
 ) -> LoadedAdapter:
     """The adapter, ready for ``Engine.load``. Blocks while it reads the weights.
 
-    Raises AdapterUnavailable for what another worker, or a later try, may be able to serve, and
-    AdapterCorrupt for files that nobody can.
+    Its files must lie in ``roots``, where there are any. Raises AdapterUnavailable for what
+    another worker, or a later try, may be able to serve, and AdapterCorrupt for files that
+    nobody can.
     """
     key = version.key
     if version.artifact is None:
@@ -29,12 +29,14 @@ def verify(
         raise _other_model(version, limits)
     folder = local_path(key, version.artifact.uri)
     try:
-        found = check_folder(folder, sha256=version.artifact.sha256, base=base)
+        found = check_folder(folder, sha256=version.artifact.sha256, base=base, roots=roots)
     except MissingArtifact as error:
         raise AdapterUnavailable(key, str(error)) from error
     except UnsoundArtifact as error:
         raise AdapterCorrupt(key, str(error)) from error
-    return LoadedAdapter(key, str(folder), found.config.rank, version.prompt_template)
+    return LoadedAdapter(
+        key, str(found.path), found.config.rank, version.prompt_template, found.files
+    )
 
 
 def unverified(version: AdapterVersion, limits: EngineLimits) -> LoadedAdapter:
@@ -59,12 +61,21 @@ def same_model(trained_on: BaseModel, served: BaseModel) -> bool:
 
 
 def local_path(key: str, uri: str) -> Path:
-    """The folder that a ``file:`` URI or a plain path names, as an absolute path."""
-    parts = urlsplit(uri)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(unquote(parts.path)).absolute()
-    if parts.scheme:
+    """The folder that a ``file:`` URI or a plain path names, as an absolute path.
+
+    Raises AdapterUnavailable for what names no folder, or goes up by ``..``.
+    """
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise AdapterUnavailable(key, f"{uri} names no folder: {error}.") from error
+    if parts.scheme and (parts.scheme != "file" or parts.netloc not in ("", "localhost")):
         raise AdapterUnavailable(
             key, f"{uri} can't be fetched; put the folder where workers see it as a path."
         )
-    return Path(uri).absolute()
+    path = Path(unquote(parts.path) if parts.scheme else uri)
+    if ".." in path.parts:
+        raise AdapterUnavailable(
+            key, f"{uri} goes up by '..'; register the folder by its own path."
+        )
+    return path.absolute()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from schemas.records import BaseModel, Message, Sampling, Usage
+from streams.registry.files import FileState
 
 HIGHEST_PRIORITY = 9
 """Priorities run from 0 to 9 and 9 goes first."""
@@ -32,12 +33,14 @@ class LoadedAdapter:
     """A verified adapter folder under the immutable name that the engine serves it by.
 
     ``prompt_template`` holds ``{prompt}`` and takes the place of the base model's chat template.
+    ``files`` are those that were verified: unchanged after a load, they are what was loaded.
     """
 
     key: str
     path: str
     rank: int
     prompt_template: str | None = None
+    files: tuple[FileState, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

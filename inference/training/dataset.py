@@ -6,10 +6,11 @@
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import orjson
 
 from schemas.errors import ConfigurationError
 from schemas.records import Message
@@ -113,11 +114,9 @@ def _lines(path: Path) -> list[str]:
 
 def _object(line: str) -> Mapping[str, object]:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
         raise _BadRow(f"this is not JSON ({error.msg}, column {error.colno}).") from None
-    except RecursionError:
-        raise _BadRow("this JSON is nested too deeply.") from None
     if not isinstance(row, dict):
         raise _BadRow(f"a row must be a JSON object, not {_kind(row)}.")
     return row

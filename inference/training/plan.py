@@ -69,7 +69,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"The metadata file {path} cannot be read: {error.strerror}."
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"The metadata file {path} is not JSON: {error}.") from None
     if not isinstance(metadata, dict):
         raise ConfigurationError(f"The metadata file {path} must hold one JSON object.")

@@ -86,7 +86,10 @@ class WorkerProcess(Process):
         await chunks.start()
         served_there = (settings.engine, self._engine_settings.http_adapters) == ("http", "served")
         store = AdapterStore(
-            self._engine, base=await self._base_modules(), verify_files=not served_there
+            self._engine,
+            base=await self._base_modules(),
+            roots=settings.adapter_roots,
+            verify_files=not served_there,
         )
         await store.preload(self._engine_settings.lora_modules)
         batch = self._engine.limits.max_num_seqs

@@ -1,9 +1,11 @@
 """What a worker can be told; from `LORELAY_*` variables or a file."""
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from streams.process import ProcessSettings
 
@@ -17,6 +19,11 @@ class WorkerSettings(ProcessSettings):
     )
     vllm_config: Path | None = Field(
         default=None, description="A vllm_config.yaml with the engine's options."
+    )
+    adapter_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="Folders that adapters may lie in, with commas or colons between them; "
+        "unset: anywhere. Links that lead out of them are refused.",
     )
     max_in_flight: int = Field(
         default=0,
@@ -48,3 +55,19 @@ class WorkerSettings(ProcessSettings):
     heartbeat_seconds: float = Field(
         default=5.0, gt=0, description="How often the worker's state goes to the workers topic."
     )
+
+    @field_validator("adapter_roots", mode="before")
+    @classmethod
+    def _split(cls, roots: object) -> object:
+        if isinstance(roots, str):
+            named = roots.replace(os.pathsep, ",").split(",")
+            return tuple(name.strip() for name in named if name.strip())
+        return roots
+
+    @field_validator("adapter_roots")
+    @classmethod
+    def _resolved(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+        for root in roots:
+            if not root.is_absolute():
+                raise ValueError(f"{root} is a relative path; give absolute ones")
+        return tuple(root.resolve() for root in roots)

@@ -57,17 +57,23 @@ class Acl:
         return shlex.join(words)
 
 
+def inspection_group(router_group: str) -> str:
+    """The group in which routers look for unreadable records on the topics that all read."""
+    return f"{router_group}-inspection"
+
+
 def router_acls(topics: Topics, group: str) -> tuple[Acl, ...]:
-    """What a router needs: it consumes queries and, for the metrics, responses."""
+    """What a router needs: it consumes queries, responses for the metrics, and what it inspects."""
     metrics_group = f"{group}-metrics"
     return (
         *_topics(_READ, topics.queries, topics.adapters, topics.examples, topics.traffic),
-        *_topics(_READ, topics.cancels),
+        *_topics(_READ, topics.cancels, topics.workers),
         *_topics(_WRITE, topics.requests, topics.metrics, topics.dead_letters),
         *_topics(_READ_WRITE, topics.responses, topics.schemas),
         _replies(_WRITE, topics),
         _group(group),
         _group(metrics_group),
+        _group(inspection_group(group)),
         _transactions(group, topics.queries),
         _transactions(metrics_group, topics.responses),
     )

@@ -9,7 +9,6 @@ offset would stick at the first of them.
 """
 
 import base64
-import binascii
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Self
@@ -155,7 +154,7 @@ def decode_bitmap(position: int, metadata: str) -> frozenset[int]:
         raise MetadataInvalid(f"unknown format {metadata[:8]!r} of offset metadata")
     try:
         bits = base64.b64decode(metadata[len(_FORMAT) :], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise MetadataInvalid(f"offset metadata is not base64: {error}") from error
     return frozenset(
         position + (index << 3) + bit

@@ -3,21 +3,31 @@
 An engine does not notice most of what is checked here. vLLM 0.32 loads weights of a wrong width,
 of layers that the base model lacks, or that are not finite, and answers nonsense as if all were
 well. Nothing here loads a tensor into an engine or a framework; sizes are checked before bytes
-are read.
+are read, and every check is of the same open file.
 """
 
 import hashlib
 import json
 import math
+import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+import orjson
 
-from schemas.errors import LorelayError
+from streams.registry.files import (
+    FileState,
+    MissingArtifact,
+    OpenedFile,
+    Roots,
+    UnsoundArtifact,
+    opened,
+    real_folder,
+)
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -26,6 +36,10 @@ MAX_BYTES = 4 << 30
 """The largest weight file that is looked at: rank 256 on all projections of a 70 B model."""
 
 _MAX_CONFIG_BYTES = 1 << 20
+#: The library's own limit is six times as high; an adapter of 60,000 tensors stays below this.
+_MAX_HEADER_BYTES = 16 << 20
+_HEADER_LENGTH_BYTES = 8
+_MAX_DIMENSIONS = 8
 _CHUNK_BYTES = 8 << 20
 
 #: numpy's type to test finiteness with. bfloat16 is unknown to numpy: its exponent is looked at.
@@ -48,24 +62,17 @@ _UNSUPPORTED = ("use_dora", "lora_bias", "use_qalora", "use_bdlora", "layer_repl
 BaseModules = Mapping[str, tuple[int, int] | None]
 
 
-class UnsoundArtifact(LorelayError):
-    """The folder is no adapter that can be served; the message says what is wrong with it."""
-
-    code = "adapter_corrupt"
-
-
-class MissingArtifact(UnsoundArtifact):
-    """The folder, or a file in it, is not there."""
-
-    code = "adapter_missing"
-
-
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor as the file's header has it; ``dtype`` in safetensors' names, such as BF16."""
+    """A tensor as the file's header has it; ``dtype`` in safetensors' names, such as BF16.
+
+    ``begin`` and ``end`` are the offsets of its bytes in the file.
+    """
 
     shape: tuple[int, ...]
     dtype: str
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +92,16 @@ class PeftConfig:
 
 @dataclass(frozen=True, slots=True)
 class AdapterFolder:
-    """A folder that passed every check; ``path`` is absolute."""
+    """A folder that passed every check; ``path`` is absolute, without symlinks.
+
+    ``files`` are those that were checked, to be compared once an engine has read them.
+    """
 
     path: Path
     config: PeftConfig
     sha256: str
     size_bytes: int
+    files: tuple[FileState, ...] = ()
 
 
 def check_folder(
@@ -100,79 +111,60 @@ def check_folder(
     max_rank: int | None = None,
     max_bytes: int = MAX_BYTES,
     base: BaseModules | None = None,
+    roots: Roots = (),
 ) -> AdapterFolder:
     """Read and check an adapter's folder; takes a second or two per GB.
 
     ``sha256`` is what the weights must have, ``max_rank`` the engine's limit, ``base`` what
-    ``base_modules`` found. Raises UnsoundArtifact, or MissingArtifact.
+    ``base_modules`` found, ``roots`` where its files may lie. Raises UnsoundArtifact, or
+    MissingArtifact.
     """
-    weights = _weights_file(folder)
-    size = weights.stat().st_size
-    if size > max_bytes:
-        raise UnsoundArtifact(f"{weights} has {size:,} bytes, {max_bytes:,} are allowed.")
-    config = read_config(folder)
-    if max_rank is not None and config.rank > max_rank:
-        raise UnsoundArtifact(f"Its rank {config.rank} is above the engine's {max_rank}.")
-    tensors = read_header(weights)
-    check_tensors(tensors, config.ranks)
-    if base:
-        check_against_base(tensors, base)
-    found = digest(weights)
-    if sha256 is not None and found != sha256.lower():
-        raise UnsoundArtifact(f"{weights} has sha256 {found}, but {sha256} was registered.")
-    check_finite(weights)
-    return AdapterFolder(folder.absolute(), config, found, size)
+    real = real_folder(folder, roots)
+    _check_has_weights(real)
+    with (
+        opened(real / WEIGHTS, max_bytes, roots) as weights,
+        opened(real / CONFIG, _MAX_CONFIG_BYTES, roots) as settings,
+    ):
+        config = _peft_config(settings)
+        if max_rank is not None and config.rank > max_rank:
+            raise UnsoundArtifact(f"Its rank {config.rank} is above the engine's {max_rank}.")
+        tensors = _tensors(weights)
+        check_tensors(tensors, config.ranks)
+        if base:
+            check_against_base(tensors, base)
+        found = _digest(weights)
+        if sha256 is not None and found != sha256.lower():
+            raise UnsoundArtifact(
+                f"{weights.path} has sha256 {found}, but {sha256} was registered: put the "
+                "registered file back, or register this one under a new version."
+            )
+        _check_finite(weights, tensors)
+        files = (weights.state, settings.state)
+    for state in files:
+        state.check_unchanged()
+    return AdapterFolder(real, config, found, weights.size_bytes, files)
 
 
 def digest(weights: Path) -> str:
-    """The sha256 of a weight file's bytes, as hexadecimal digits."""
-    try:
-        with weights.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise MissingArtifact(f"{weights} can't be read: {error.strerror}.") from error
+    """The sha256 of a weight file's bytes, as hexadecimal digits. Raises UnsoundArtifact."""
+    with opened(weights, MAX_BYTES) as file:
+        return _digest(file)
 
 
 def read_config(folder: Path) -> PeftConfig:
     """Read PEFT's ``adapter_config.json``; UnsoundArtifact for one that vLLM can't serve."""
-    path = folder / CONFIG
-    try:
-        if path.stat().st_size > _MAX_CONFIG_BYTES:
-            raise UnsoundArtifact(f"{path} is too large for a PEFT configuration.")
-        config = json.loads(path.read_bytes())
-    except OSError as error:
-        raise MissingArtifact(f"{path} can't be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise UnsoundArtifact(f"{path} is no JSON: {error}.") from error
-    if not isinstance(config, dict) or config.get("peft_type", "LORA") != "LORA":
-        raise UnsoundArtifact(f"{path} is not the configuration of a LoRA adapter.")
-    for name in _UNSUPPORTED:
-        if config.get(name):
-            raise UnsoundArtifact(f"{path} sets {name}, which vLLM can't serve.")
-    if config.get("bias", "none") != "none" or config.get("modules_to_save"):
-        raise UnsoundArtifact(f"{path} trains more than low-rank weights, which vLLM can't serve.")
-    return PeftConfig(
-        base_model=config.get("base_model_name_or_path"),
-        ranks=_ranks(config, path),
-        lora_alpha=_number(config.get("lora_alpha"), "lora_alpha", path),
-        target_modules=_names(config.get("target_modules")),
-    )
+    with opened(folder / CONFIG, _MAX_CONFIG_BYTES) as file:
+        return _peft_config(file)
 
 
 def read_header(weights: Path) -> dict[str, Tensor]:
-    """Names, shapes and types of a safetensors file's tensors, without reading them."""
-    try:
-        # The library checks that sizes, offsets and the file's length agree.
-        with safe_open(weights, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            return {
-                name: Tensor(tuple(part.get_shape()), part.get_dtype())
-                for name, part in slices.items()
-            }
-    except (FileNotFoundError, PermissionError) as error:
-        raise MissingArtifact(f"{weights} can't be read: {error}.") from error
-    except (SafetensorError, OSError) as error:
-        raise UnsoundArtifact(f"{weights} is no sound safetensors file: {error}.") from error
+    """Names, shapes and types of a safetensors file's tensors, without reading them.
+
+    Raises UnsoundArtifact where the file does not keep to the format:
+    https://huggingface.co/docs/safetensors/index#format
+    """
+    with opened(weights, None) as file:
+        return _tensors(file)
 
 
 def check_tensors(tensors: Mapping[str, Tensor], ranks: Collection[int]) -> None:
@@ -226,23 +218,6 @@ def check_against_base(tensors: Mapping[str, Tensor], base: BaseModules) -> None
             )
 
 
-def check_finite(weights: Path) -> None:
-    """Raise UnsoundArtifact for an infinite or undefined number in a sound file's tensors."""
-    with weights.open("rb") as file:
-        header_bytes = int.from_bytes(file.read(8), "little")
-        header: dict[str, Any] = json.loads(file.read(header_bytes))
-        start = 8 + header_bytes
-        for name, entry in header.items():
-            if name == "__metadata__":
-                continue
-            begin, end = entry["data_offsets"]
-            file.seek(start + begin)
-            for offset in range(begin, end, _CHUNK_BYTES):
-                part = file.read(min(_CHUNK_BYTES, end - offset))
-                if not _all_finite(part, entry["dtype"]):
-                    raise UnsoundArtifact(f"{name} holds numbers that are not finite.")
-
-
 def base_modules(model: str | Path) -> BaseModules:
     """A base model's modules, from the headers of a local folder's safetensors files.
 
@@ -260,12 +235,9 @@ def base_modules(model: str | Path) -> BaseModules:
     return modules
 
 
-def _weights_file(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise MissingArtifact(f"There is no folder {folder}.")
-    weights = folder / WEIGHTS
-    if weights.is_file():
-        return weights
+def _check_has_weights(folder: Path) -> None:
+    if os.path.lexists(folder / WEIGHTS):
+        return
     others = sorted(file.name for file in folder.glob("adapter_model.*"))
     if others:
         raise UnsoundArtifact(
@@ -273,6 +245,108 @@ def _weights_file(folder: Path) -> Path:
             "which runs no code when it is read."
         )
     raise MissingArtifact(f"There is no {WEIGHTS} in {folder}.")
+
+
+def _digest(weights: OpenedFile) -> str:
+    weights.file.seek(0)
+    try:
+        return hashlib.file_digest(weights.file, "sha256").hexdigest()
+    except OSError as error:
+        raise MissingArtifact(f"{weights.path} can't be read: {error.strerror}.") from error
+
+
+def _peft_config(file: OpenedFile) -> PeftConfig:
+    path = file.path
+    config = _json_object(file.read_at(0, file.size_bytes), path)
+    if config.get("peft_type", "LORA") != "LORA":
+        raise UnsoundArtifact(f"{path} is not the configuration of a LoRA adapter.")
+    for name in _UNSUPPORTED:
+        if config.get(name):
+            raise UnsoundArtifact(f"{path} sets {name}, which vLLM can't serve.")
+    if config.get("bias", "none") != "none" or config.get("modules_to_save"):
+        raise UnsoundArtifact(f"{path} trains more than low-rank weights, which vLLM can't serve.")
+    base_model = config.get("base_model_name_or_path")
+    return PeftConfig(
+        base_model=base_model if isinstance(base_model, str) else None,
+        ranks=_ranks(config, path),
+        lora_alpha=_number(config.get("lora_alpha"), "lora_alpha", path),
+        target_modules=_names(config.get("target_modules")),
+    )
+
+
+def _json_object(content: bytes, path: Path) -> dict[str, Any]:
+    """Each name stands there once: an engine's reader may take the other one of two.
+
+    Raises UnsoundArtifact for that, and for all else that strict readers of JSON refuse.
+    """
+    try:
+        orjson.loads(content)  # no NaN, no half surrogate pairs, no other encoding than UTF-8
+        found = json.loads(content, object_pairs_hook=_without_doubles)
+    except (ValueError, RecursionError) as error:
+        raise UnsoundArtifact(f"{path} holds no sound JSON: {error}.") from error
+    if not isinstance(found, dict):
+        raise UnsoundArtifact(f"{path} holds JSON, but no object.")
+    return found
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands there twice")
+    return found
+
+
+def _tensors(weights: OpenedFile) -> dict[str, Tensor]:
+    size = weights.size_bytes
+    if size < _HEADER_LENGTH_BYTES:
+        raise _no_safetensors(weights, f"it has {size} bytes")
+    length = int.from_bytes(weights.read_at(0, _HEADER_LENGTH_BYTES), "little")
+    start = _HEADER_LENGTH_BYTES + length
+    if length > _MAX_HEADER_BYTES or start > size:
+        raise _no_safetensors(weights, f"its header would have {length:,} bytes")
+    header = _json_object(weights.read_at(_HEADER_LENGTH_BYTES, length), weights.path)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(type(text) is str for text in metadata.values()):
+        raise _no_safetensors(weights, "its metadata are no texts")
+    tensors = {name: _tensor(weights, name, entry, start) for name, entry in header.items()}
+    places = sorted((tensor.begin, tensor.end) for tensor in tensors.values())
+    # Without gaps and overlaps: every byte belongs to one tensor.
+    if any(end != begin for (_, end), (begin, _) in pairwise([(0, start), *places, (size, size)])):
+        raise _no_safetensors(weights, "its tensors do not fill it")
+    return tensors
+
+
+def _tensor(weights: OpenedFile, name: str, entry: object, start: int) -> Tensor:
+    match entry:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]} if len(
+            shape
+        ) <= _MAX_DIMENSIONS and all(
+            type(number) is int and 0 <= number < 1 << 63 for number in (*shape, begin, end)
+        ):
+            tensor = Tensor(tuple(shape), dtype, start + begin, start + end)
+        case _:
+            raise _no_safetensors(weights, f"its header does not describe {name}")
+    width = np.dtype(_DTYPES[dtype]).itemsize if dtype in _DTYPES else None
+    if begin > end or (width is not None and math.prod(shape) * width != end - begin):
+        raise _no_safetensors(weights, f"the bytes of {name} are not those of its shape")
+    return tensor
+
+
+def _no_safetensors(weights: OpenedFile, reason: str) -> UnsoundArtifact:
+    return UnsoundArtifact(
+        f"{weights.path} is no sound safetensors file: {reason}; save the adapter again."
+    )
+
+
+def _check_finite(weights: OpenedFile, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        for offset in range(tensor.begin, tensor.end, _CHUNK_BYTES):
+            part = weights.read_at(offset, min(_CHUNK_BYTES, tensor.end - offset))
+            if not _all_finite(part, tensor.dtype):
+                raise UnsoundArtifact(
+                    f"{name} holds numbers that are not finite: its training went wrong, "
+                    "train it again."
+                )
 
 
 def _module_of(name: str) -> tuple[str, bool]:
@@ -286,15 +360,18 @@ def _module_of(name: str) -> tuple[str, bool]:
 def _ranks(config: Mapping[str, Any], path: Path) -> frozenset[int]:
     pattern = config.get("rank_pattern") or {}
     ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else [None])]
-    if not all(isinstance(rank, int) and rank > 0 for rank in ranks):
+    if not all(type(rank) is int and rank > 0 for rank in ranks):
         raise UnsoundArtifact(f'{path} has no rank: "r" must be a positive integer.')
     return frozenset(rank for rank in ranks if rank is not None)
 
 
-def _number(value: object, name: str, path: Path) -> float:
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise UnsoundArtifact(f"{path}: {name} must be a number.")
-    return float(value)
+def _number(value: Any, name: str, path: Path) -> float:
+    try:
+        if type(value) in (int, float) and math.isfinite(value):
+            return float(value)
+    except OverflowError:
+        pass  # an int beyond every float
+    raise UnsoundArtifact(f"{path}: {name} must be a number.")
 
 
 def _names(modules: object) -> tuple[str, ...]:

@@ -1,22 +1,30 @@
 """What a user asks to register: a metadata file or folder, read and checked by itself."""
 
-import json
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+import orjson
+
 from schemas.errors import RegistrationRefused
 from schemas.records import AdapterVersion, Example
-from streams.registry.artifact import CONFIG, WEIGHTS, UnsoundArtifact, check_folder
+from streams.registry.artifact import CONFIG, WEIGHTS, check_folder
 from streams.registry.examples import read_examples, split
+from streams.registry.files import UnsoundArtifact, opened
 from streams.registry.metadata import adapter_path, read_metadata
 from streams.registry.validation import check_names, with_artifact
 
 METADATA: Final = "metadata.json"
 EXAMPLES: Final = "examples.jsonl"
+
+#: Tokenizers lie beside adapters, tens of megabytes of JSON: nothing to look for an id in.
+_MAX_METADATA_BYTES: Final = 4 << 20
+_MAX_EXAMPLES_BYTES: Final = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +85,13 @@ def _metadata(path: Path) -> tuple[Path, Mapping[str, Any]]:
     names = [path / METADATA, *sorted(path.glob("*.json"))]
     for name in names:
         # Other JSON files lie there too: PEFT's, the tokenizer's.
-        if name.is_file() and (tree := _read_json(name)) and _is_metadata(tree):
+        if _may_be_metadata(name) and (tree := _read_json(name)) and _is_metadata(tree):
             return name.resolve(), tree
     raise RegistrationRefused(f"{path} has no {METADATA} that names an adapter_id.")
+
+
+def _may_be_metadata(path: Path) -> bool:
+    return path.is_file() and (path.name == METADATA or path.stat().st_size <= _MAX_METADATA_BYTES)
 
 
 def _is_metadata(tree: Mapping[str, Any]) -> bool:
@@ -88,10 +100,12 @@ def _is_metadata(tree: Mapping[str, Any]) -> bool:
 
 def _read_json(path: Path) -> Mapping[str, Any] | None:
     try:
-        tree = json.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise RegistrationRefused(f"{path} can't be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
+        with opened(path, _MAX_METADATA_BYTES) as found:
+            content = found.read_at(0, found.size_bytes)
+            tree = orjson.loads(content.removeprefix(codecs.BOM_UTF8))
+    except UnsoundArtifact as error:
+        raise RegistrationRefused(str(error)) from error
+    except ValueError as error:
         raise RegistrationRefused(f"{path} is not JSON: {error}.") from error
     return tree if isinstance(tree, dict) else None
 
@@ -121,14 +135,17 @@ def _check_not_overwritten(folder: Path) -> None:
 
 
 def _examples(given: Path | None, *folders: Path) -> tuple[Example, ...]:
-    found = next((folder / EXAMPLES for folder in folders if (folder / EXAMPLES).is_file()), None)
-    path = given or found
+    beside = next((folder / EXAMPLES for folder in folders if (folder / EXAMPLES).is_file()), None)
+    path = given or beside
     if path is None:
         return ()
     try:
-        with path.open(encoding="utf-8-sig") as lines:
+        with (
+            opened(path, _MAX_EXAMPLES_BYTES) as found,
+            TextIOWrapper(found.file, encoding="utf-8-sig") as lines,
+        ):
             return tuple(read_examples(lines))
-    except OSError as error:
-        raise RegistrationRefused(f"{path} can't be read: {error.strerror}.") from error
+    except UnsoundArtifact as error:
+        raise RegistrationRefused(str(error)) from error
     except UnicodeDecodeError as error:
         raise RegistrationRefused(f"{path} is not UTF-8: {error}.") from error

@@ -1,8 +1,9 @@
 """What selection learns from: reading a file of examples, and cutting it to records' size. Pure."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
+
+import orjson
 
 from schemas.codec import read_value
 from schemas.errors import InvalidField, RegistrationRefused
@@ -60,8 +61,8 @@ def _chunks(examples: Sequence[Example]) -> Iterator[list[Example]]:
 
 def _read_line(line: str, number: int) -> Example:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        row = orjson.loads(line)
+    except ValueError as error:
         raise RegistrationRefused(f"Line {number} of the examples is not JSON: {error}.") from error
     if not isinstance(row, dict):
         raise RegistrationRefused(f"Line {number} of the examples is no JSON object.")

@@ -114,7 +114,7 @@ class RegistryFollower:
                 part = None if value is None else self._codec.decode(ExampleSet, value)
                 self.registry.apply_examples(name, part)
         except (DecodeError, ValueError) as error:
-            log.warning("%s at offset %d (%s) is left out: %s", topic, offset, name, error)
+            log.warning("%s at offset %d (%r) is left out: %s", topic, offset, name, error)
             if isinstance(error, UnknownSchema):
                 self._unreadable[topic, key] = (topic, key, value, offset)
             if topic == self._adapters:

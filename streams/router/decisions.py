@@ -1,5 +1,6 @@
 """From a query to its request: which adapter, and why. Pure."""
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from time import perf_counter
@@ -17,7 +18,8 @@ def completed(query: Query, origin: Origin, sent_at: datetime) -> Query:
     created_at = query.created_at or sent_at
     deadline = query.deadline
     if deadline is None and query.timeout_ms is not None:
-        deadline = created_at + timedelta(milliseconds=query.timeout_ms)
+        with suppress(OverflowError):  # beyond the calendar it never comes
+            deadline = created_at + timedelta(milliseconds=query.timeout_ms)
     return replace(query, id=query.id or str(origin), created_at=created_at, deadline=deadline)
 
 

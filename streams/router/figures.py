@@ -8,21 +8,25 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from aiokafka import ConsumerRecord, TopicPartition
 
 from schemas.codec import Codec
-from schemas.errors import DecodeError
+from schemas.errors import DecodeError, RecordTooLarge
 from schemas.records import Response
 from streams.kafka.answers import from_timestamp
 from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
+from streams.kafka.dead_letters.letter import dead_letter
 from streams.kafka.output import Output
+from streams.kafka.writer_schemas import WriterSchemas
 from streams.router.settings import RouterSettings
 from streams.router.windows import ClosedWindow, MetricWindows
 from streams.telemetry.metrics import RouterMetrics
 
 log = logging.getLogger(__name__)
+
+Record: TypeAlias = ConsumerRecord[Any, Any]
 
 _TICK_SECONDS = 0.5
 #: Windows take seconds: responses are fetched by the second, not one by one.
@@ -38,13 +42,18 @@ class MetricsAgent:
         self,
         settings: RouterSettings,
         codec: Codec,
+        schemas: WriterSchemas,
         metrics: RouterMetrics,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._codec = codec
+        self._schemas = schemas
         self._metrics = metrics
         self._now = now
         self._topic = settings.topics.metrics
+        self._dead_letters = settings.topics.dead_letters
+        #: Responses that are not understood yet, and the tasks that try to.
+        self._unread: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._responses = settings.topics.responses
         self._windows = MetricWindows(settings.metrics_window)
         self._consumer = ExactlyOnceConsumer(
@@ -67,21 +76,57 @@ class MetricsAgent:
             tasks.create_task(self._consumer.run())
             tasks.create_task(self._close_windows())
 
-    def on_record(self, record: ConsumerRecord[Any, Any]) -> None:
-        """Counts a response into its window."""
+    def on_record(self, record: Record) -> None:
+        """Counts a response into its window, or sets out to find its schema."""
         try:
             response = self._codec.decode(Response, record.value or b"")
-        except DecodeError as error:
-            log.warning("response %d@%d not counted: %s", record.partition, record.offset, error)
-            self._metrics.count_decode_error(record.topic)
-            self._consumer.finish(TopicPartition(record.topic, record.partition), record.offset)
+        except DecodeError:
+            place = record.partition, record.offset
+            self._unread[place] = asyncio.create_task(self._read(record, place))
             return
-        written_at = from_timestamp(record.timestamp)
-        self._windows.add(record.partition, record.offset, response, written_at)
+        self._count(record, response)
 
     def on_lost(self, partition: TopicPartition, offsets: Collection[int]) -> None:
         """Forgets what the partition's next owner counts again."""
         self._windows.drop(partition.partition)
+        for offset in offsets:
+            if task := self._unread.pop((partition.partition, offset), None):
+                task.cancel()
+
+    async def _read(self, record: Record, place: tuple[int, int]) -> None:
+        try:
+            response = await self._schemas.decode(Response, record.value or b"")
+        except DecodeError as error:
+            self._keep(record, error)
+        else:
+            self._count(record, response)
+        self._unread.pop(place, None)
+
+    def _count(self, record: Record, response: Response) -> None:
+        written_at = from_timestamp(record.timestamp)
+        self._windows.add(record.partition, record.offset, response, written_at)
+
+    def _keep(self, record: Record, error: DecodeError) -> None:
+        """What can't be counted is a dead letter, in the transaction that finishes it."""
+        place = TopicPartition(record.topic, record.partition), record.offset
+        log.error("%s@%d is a dead letter: %s", record.topic, record.offset, error)
+        self._metrics.count_decode_error(record.topic)
+        letter = dead_letter(
+            self._dead_letters,
+            (record.topic, record.partition, record.offset),
+            record.key,
+            record.value,
+            record.headers,
+            error,
+            "router",
+        )
+        try:
+            self._consumer.finish(*place, [letter])
+        except RecordTooLarge:
+            log.error("it is too large to be kept")
+            self._consumer.finish(*place)
+            return
+        self._metrics.count_dead_letter(record.topic, error.category)
 
     async def _close_windows(self) -> None:
         late = 0

@@ -21,6 +21,7 @@ from streams.router.agent import add_routing_agent
 from streams.router.batching import MicroBatcher
 from streams.router.faust_app import RouterApp, make_app
 from streams.router.figures import MetricsAgent
+from streams.router.inspection import Inspection
 from streams.router.knowledge import Knowledge
 from streams.router.partitions import OwnedPartitions
 from streams.router.router import Router
@@ -101,13 +102,15 @@ class RouterProcess(Process):
             max_pending=settings.router_pending,
         )
         add_routing_agent(app, topics.queries, batcher)
-        agent = MetricsAgent(settings, codec, self._metrics)
+        agent = MetricsAgent(settings, codec, schemas, self._metrics)
+        inspection = Inspection(settings, schemas, self._metrics)
         background = [
             asyncio.create_task(work)
             for work in (
                 batcher.run(),
                 knowledge.follow(),
                 agent.run(),
+                inspection.run(),
                 self._update_gauges(partitions, batcher),
             )
         ]

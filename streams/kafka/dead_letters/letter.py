@@ -62,12 +62,13 @@ def dead_letter(
     headers: Headers,
     error: LorelayError,
     stage: str,
-    response: Response,
+    response: Response | None = None,
 ) -> Output:
     """The record at `origin` (topic, partition, offset) for the topic of dead letters.
 
     The key is the origin, so the topic holds each record once and a purge is a tombstone.
-    For that, a value that is null is kept as an empty one. `response` is what the client was told.
+    For that, a value that is null is kept as an empty one. `response` is what the client was
+    told, where the record is a client's.
     """
     reason: list[tuple[str, bytes | None]] = [
         (names.TOPIC, origin[0].encode()),
@@ -79,9 +80,9 @@ def dead_letter(
         (names.MESSAGE, str(error).encode(errors="backslashreplace")[:_MESSAGE_BYTES]),
         (names.CATEGORY, error.category.encode()),
         (names.CODE, error.code.encode()),
-        (names.QUERY_ID, response.query_id.encode()),
+        (names.QUERY_ID, b"" if response is None else response.query_id.encode()),
     ]
-    if response.adapter is not None:
+    if response is not None and response.adapter is not None:
         reason.append((names.ADAPTER, response.adapter.encode()))
     if key is not None:
         reason.append((names.ORIGINAL_KEY, key))

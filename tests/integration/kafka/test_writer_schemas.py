@@ -9,7 +9,7 @@ import pytest
 
 from schemas.codec import Codec, written_schemas
 from schemas.definitions import read_schema
-from schemas.errors import UnknownSchema
+from schemas.errors import SchemaRegistryUnavailable, UnknownSchema
 from schemas.records import Query
 from streams.kafka.admin import create_topics
 from streams.kafka.settings import KafkaSettings
@@ -36,9 +36,25 @@ async def schemas_topic(kafka_settings: KafkaSettings) -> None:
     await create_topics(kafka_settings, specs)
 
 
+class Registry:
+    """A schema registry that does not answer the first ``failures`` times."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.asked = 0
+
+    def schema_text(self, schema_id: int) -> str | None:
+        self.asked += 1
+        if self.asked <= self.failures:
+            raise SchemaRegistryUnavailable("It does not answer: 500")
+        return FUTURE_QUERY
+
+
 @asynccontextmanager
-async def started(settings: KafkaSettings, codec: Codec) -> AsyncIterator[WriterSchemas]:
-    schemas = WriterSchemas(settings, codec)
+async def started(
+    settings: KafkaSettings, codec: Codec, patience_s: float = 30.0
+) -> AsyncIterator[WriterSchemas]:
+    schemas = WriterSchemas(settings, codec, patience_s=patience_s)
     try:
         await schemas.start()
         yield schemas
@@ -115,3 +131,29 @@ async def test_a_record_that_is_no_schema_is_passed_over(
     async with started(kafka_settings, codec):
         assert codec.knows(fingerprint)
     assert caplog.text.count("is no schema") == 3
+
+
+async def test_a_schema_registry_that_is_away_for_a_moment_is_waited_for(
+    kafka_settings: KafkaSettings,
+) -> None:
+    registry = Registry(failures=2)
+    async with started(kafka_settings, Codec(lookup=registry)) as schemas:
+        payload = b"\0\0\0\0\x63\0\0"
+        found = await asyncio.gather(*(schemas.decode(Query, payload) for _ in range(5)))
+    assert found == [Query()] * 5
+    assert registry.asked == 3
+
+
+async def test_a_schema_registry_that_stays_away_makes_records_unreadable_for_now(
+    kafka_settings: KafkaSettings,
+) -> None:
+    registry = Registry(failures=1_000)
+    async with started(kafka_settings, Codec(lookup=registry), patience_s=1.0) as schemas:
+        for number in range(20):
+            payload = bytes((0, 0, 0, 0, 100 + number, 0, 0))
+            with pytest.raises(UnknownSchema, match="registry does not answer") as raised:
+                await schemas.decode(Query, payload)
+            assert raised.value.retryable and raised.value.dead_letter
+        # Only the first one has waited; what has a known schema does not wait at all.
+        assert registry.asked == 2
+        assert await schemas.decode(Query, b'{"prompt": "x"}') == Query(prompt="x")

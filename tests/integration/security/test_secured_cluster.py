@@ -1,20 +1,24 @@
 """Router, worker and commands on a cluster that grants each its own rights and no others."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import TopicAuthorizationFailedError
 from pydantic import SecretStr
 
+from schemas.codec import Codec
+from schemas.records import Response
 from schemas.topics import Topics
 from streams.kafka.access import AccessRefused
 from streams.kafka.acls import Acl, client_acls, operator_acls, router_acls, worker_acls
@@ -30,6 +34,8 @@ USER = {
     "kafka_username": "client",
     "kafka_password": password("client"),
 }
+#: In no prompt but those of the test below, and so in no log.
+SECRET = "Granatapfelkernöl"
 COMMANDS = (("ask", "?"), ("cancel", "q"), ("adapters", "list"), ("metrics",), ("topics",))
 LISTENERS: tuple[Listener, ...] = ("SASL_SSL", "SSL")
 
@@ -95,6 +101,25 @@ class Secured:
         settings = self.broker.settings(name, self.listener, self.topics.prefix)
         async with AIOKafkaProducer(**settings.client_kwargs()) as producer:
             await producer.send_and_wait(topic, value)
+
+    async def responses(self, name: str, count: int) -> list[Response]:
+        """The first so many responses, read as ``name``."""
+        settings = self.broker.settings(name, self.listener, self.topics.prefix)
+        found: list[Response] = []
+        async with (
+            asyncio.timeout(_SECONDS),
+            AIOKafkaConsumer(
+                self.topics.responses,
+                group_id=f"{self.topics.prefix}client",
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+                **settings.client_kwargs(),
+            ) as consumer,
+        ):
+            while len(found) < count:
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    found += [Codec().decode(Response, record.value) for record in records]
+        return found
 
     def get(self, role: str, path: str) -> str:
         """What a process answers on its port; empty where it has none yet."""
@@ -166,6 +191,48 @@ def test_a_query_is_answered_with_least_rights_each_as_its_own_principal(
     for role in ("router", "worker"):
         assert "lorelay_" in secured.get(role, "/metrics")
     assert secured.fleet.crashed() == []
+
+
+def test_prompts_and_answers_are_in_no_log_whatever_becomes_of_them(
+    with_passwords: Secured,
+) -> None:
+    secured = with_passwords
+    secured.create_topics()
+    secured.grant("router", "worker", "client")
+    crashing = {"LORELAY_CRASH_ON": "poison", "LORELAY_MAX_MODEL_LEN": "512"}
+    secured.await_ready(secured.start("router"), secured.start("worker", **crashing))
+    asked: list[dict[str, Any]] = [
+        {"prompt": SECRET, "adapter": "base"},
+        {"prompt": SECRET},
+        {"prompt": SECRET, "adapter": "base", "stream": True},
+        {"messages": [{"role": "user", "content": SECRET}], "adapter": "base"},
+        {"prompt": f"{SECRET} " * 1000, "adapter": "base"},
+        {"prompt": f"{SECRET} poison", "adapter": "base"},
+        {"prompt": SECRET, "adapter": "unknown"},
+        {"prompt": SECRET, "priority": 12},
+        {"prompt": SECRET, "messages": SECRET},
+        {"prompt": SECRET, "timeout_ms": 1e-6},
+        {"prompt": SECRET, "timeout_ms": 1e300, "adapter": "base"},
+    ]
+    values = [json.dumps(query, ensure_ascii=False).encode() for query in asked]
+    values += [values[0][:-1], SECRET.encode(), b"\xc3\x01" + SECRET.encode()]
+    for value in values:
+        asyncio.run(secured.write("client", secured.topics.queries, value))
+    responses = asyncio.run(secured.responses("client", len(values)))
+    by_code = Counter(r.error.code if r.error else r.status for r in responses)
+    assert by_code["ok"] == 5, by_code
+    assert by_code["prompt_too_long"] == by_code["engine_crashed"] == 1
+    assert by_code["unknown_adapter"] == by_code["deadline_exceeded"] == 1
+    assert any(SECRET in (response.text or "") for response in responses)
+    assert SECRET not in "".join(str(response.error) for response in responses)
+    for role in ("router", "worker"):
+        for path in ("/metrics", "/ready"):
+            secured.get(role, path)
+    for role in ("router", "worker"):
+        log = secured.fleet.log(role).read_text(errors="replace")
+        assert SECRET not in log
+        assert SECRET.encode("unicode_escape").decode() not in log
+    assert SECRET not in secured.printed
 
 
 def test_what_is_not_granted_is_refused(with_passwords: Secured) -> None:

@@ -218,3 +218,18 @@ def test_a_generation_longer_than_the_session_costs_no_session(start_worker: Sta
     log = worker.fleet.log(member.name).read_text()
     assert not any(word in log for word in ("rebalanc", "expired", "owner", "assignment")), log
     assert len(worker.responses()) == len(origins)
+
+
+def test_an_adapter_outside_the_allowed_folders_is_not_loaded(
+    start_worker: Starter, tmp_path: Path
+) -> None:
+    worker = start_worker(LORELAY_ADAPTER_ROOTS=str(tmp_path / "allowed"), LORELAY_MAX_ATTEMPTS="1")
+    write_weights(tmp_path / "allowed" / "inside")
+    write_weights(tmp_path / "outside")
+    (tmp_path / "allowed" / "link").symlink_to(tmp_path / "outside")
+    inside = worker.register("1.0.0", tmp_path / "allowed" / "inside")
+    linked = worker.register("1.1.0", tmp_path / "allowed" / "link")
+    assert worker.response(worker.request(Query(prompt="x"), adapter=inside.key)).status == "ok"
+    error = worker.response(worker.request(Query(prompt="x"), adapter=linked.key)).error
+    assert error is not None and error.code == "adapter_unavailable"
+    assert "outside LORELAY_ADAPTER_ROOTS" in error.message

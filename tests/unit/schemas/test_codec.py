@@ -243,12 +243,13 @@ class TestJson:
         with pytest.raises(InvalidField, match="query_id: is missing"):
             Codec().decode(Cancel, b"{}")
 
-    def test_bytes_that_are_no_base64_are_refused(self) -> None:
+    @pytest.mark.parametrize("text", ["?", "ä", "a"])
+    def test_bytes_that_are_no_base64_are_refused(self, text: str) -> None:
         metrics = {"adapter_id": "a", "adapter_version": "1", "source_partition": 0}
         times = {"window_start": 0, "window_end": 1}
         with pytest.raises(InvalidField, match="sketch"):
             Codec().decode(
-                RECORD_TYPES[-1], json.dumps({**metrics, **times, "sketch": "?"}).encode()
+                RECORD_TYPES[-1], json.dumps({**metrics, **times, "sketch": text}).encode()
             )
 
     @pytest.mark.parametrize(
@@ -442,11 +443,14 @@ class TestLearning:
             '{"type": "record", "name": "A", "fields": [{"name": "x", "type": "unheard"}]}',
             '{"type": "enum", "name": "A", "symbols": ["B"]}',
             "[" * 100_000,
+            '{"type": "record", "name": "A", "fields": [{"name": "\\udfff", "type": "int"}]}',
+            '{"type": "record", "name": "A", "fields": [{"name": "a", "type": "\\udfff"}]}',
         ],
     )
     def test_what_is_no_schema_of_a_record_is_refused(self, text: str) -> None:
-        with pytest.raises(DecodeError):
+        with pytest.raises(DecodeError) as raised:
             Codec().learn(text)
+        assert str(raised.value).encode()
 
     @pytest.mark.parametrize(
         "fields",

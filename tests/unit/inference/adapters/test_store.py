@@ -31,9 +31,11 @@ class CountingEngine(EchoEngine):
         super().__init__(EngineLimits(BaseModel("tiny"), 128, 4, PLACES, PLACES, 16))
         self.loads: list[str] = []
         self.unloads: list[str] = []
+        self.before_load: Callable[[LoadedAdapter], object] = lambda adapter: None
 
     async def load(self, adapter: LoadedAdapter) -> None:
         self.loads.append(adapter.key)
+        self.before_load(adapter)
         await super().load(adapter)
 
     async def unload(self, key: str) -> None:
@@ -141,6 +143,31 @@ async def test_a_corrupt_adapter_is_refused_from_memory_until_it_is_registered_a
         await store.ensure(version)
     mended = replace(version, artifact=replace(version.artifact, uri=f"{tmp_path}/legal/"))  # type: ignore[type-var]
     assert (await store.ensure(mended)).key == version.key
+
+
+async def test_files_swapped_between_the_check_and_the_load_are_not_served(
+    engine: CountingEngine, register: Register, tmp_path: Path
+) -> None:
+    version = register("legal")
+    engine.before_load = lambda adapter: build_adapter(Path(adapter.path), rank=4, seed=99)
+    store = AdapterStore(engine, retry_after_s=0)
+    with pytest.raises(AdapterUnavailable, match="changed while it was being loaded"):
+        await store.ensure(version)
+    assert (engine.unloads, store.resident) == ([version.key], ())
+    with pytest.raises(AdapterCorrupt, match="sha256"):
+        await store.ensure(version)
+
+
+async def test_adapters_outside_the_allowed_folders_are_not_loaded(
+    engine: CountingEngine, register: Register, tmp_path: Path
+) -> None:
+    version = register("legal")
+    store = AdapterStore(engine, roots=(tmp_path / "medical",))
+    with pytest.raises(AdapterUnavailable, match="outside LORELAY_ADAPTER_ROOTS"):
+        await store.ensure(version)
+    with pytest.raises(ConfigurationError, match="outside LORELAY_ADAPTER_ROOTS"):
+        await store.preload([LoraModule(name="x", path=tmp_path / "legal")])
+    assert engine.loads == []
 
 
 async def test_a_missing_folder_is_looked_for_again_after_a_while(

@@ -51,6 +51,14 @@ def moved(uri: str) -> Callable[[AdapterVersion], AdapterVersion]:
         (lambda version: replace(version, base_model=BaseModel("tiny", "2")), "serves tiny@1"),
         (moved("/no/such/folder"), "no folder"),
         (moved("s3://bucket/adapter"), "can't be fetched"),
+        (moved("file://elsewhere/adapter"), "can't be fetched"),
+        (moved("file://[adapter"), "names no folder"),
+        (moved("/models/../etc"), r"goes up by '\.\.'"),
+        (moved("file:///models/%2e%2e/etc"), r"goes up by '\.\.'"),
+        (moved("../etc"), r"goes up by '\.\.'"),
+        (moved("/models/a\0b"), "no folder"),
+        (moved("file:///models/a%00b"), "no folder"),
+        (moved("/" + "a" * 5000), "can't be read"),
     ],
 )
 def test_what_may_be_served_elsewhere_or_later_is_unavailable(
@@ -116,3 +124,12 @@ def test_a_relative_path_starts_at_the_working_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert local_path("a@1.0.0", "adapters/legal") == tmp_path / "adapters" / "legal"
+
+
+def test_a_version_outside_the_roots_may_be_served_by_another_worker(
+    version: AdapterVersion, tmp_path: Path
+) -> None:
+    verify(version, LIMITS, roots=(tmp_path,))
+    with pytest.raises(AdapterUnavailable, match="outside LORELAY_ADAPTER_ROOTS") as raised:
+        verify(version, LIMITS, roots=(tmp_path / "other",))
+    assert not isinstance(raised.value, AdapterCorrupt)

@@ -77,7 +77,9 @@ def test_blank_lines_a_byte_order_mark_and_line_separators_in_strings_do_no_harm
     ("line", "says"),
     [
         ("{oops", "not JSON"),
-        ("[" * 100_000, "nested too deeply"),
+        ("[" * 100_000, "not JSON"),
+        ("9" * 5000 + "x", "not JSON"),
+        ('{"text": "\\ud800"}', "not JSON"),
         ("[1, 2]", "must be a JSON object, not a list"),
         ({"question": "?"}, '"instruction" and "output", or "messages", or "text"'),
         ({"instruction": "?"}, '"output" must be'),
@@ -92,7 +94,7 @@ def test_blank_lines_a_byte_order_mark_and_line_separators_in_strings_do_no_harm
         ({"text": "?", "weight": "heavy"}, '"weight" must be a number'),
         ({"text": "?", "weight": -1}, '"weight" must be a number'),
         ({"text": "?", "weight": True}, '"weight" must be a number'),
-        ('{"text": "?", "weight": NaN}', '"weight" must be a number'),
+        ('{"text": "?", "weight": NaN}', "not JSON"),
         ({"text": "?", "language": 4}, '"language" must be a string'),
     ],
 )

@@ -137,7 +137,7 @@ def test_an_offset_past_the_log_is_refused() -> None:
         OffsetWindow.restore(Committed(11), 0, 10)
 
 
-@pytest.mark.parametrize("metadata", ["x", "b1:!", "b2:AAAA", "b1:AAA"])
+@pytest.mark.parametrize("metadata", ["x", "b1:!", "b2:AAAA", "b1:AAA", "b1:äääa"])
 def test_foreign_metadata_is_refused(metadata: str) -> None:
     with pytest.raises(MetadataInvalid):
         decode_bitmap(0, metadata)

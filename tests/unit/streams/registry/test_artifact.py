@@ -13,14 +13,13 @@ from safetensors.numpy import save_file
 from streams.registry.artifact import (
     CONFIG,
     WEIGHTS,
-    MissingArtifact,
-    UnsoundArtifact,
     base_modules,
     check_folder,
     digest,
     read_config,
     read_header,
 )
+from streams.registry.files import MissingArtifact, UnsoundArtifact
 
 Q_PROJ = "base_model.model.model.layers.0.self_attn.q_proj"
 DOWN_PROJ = "base_model.model.model.layers.0.mlp.down_proj"
@@ -257,3 +256,109 @@ def test_a_base_models_modules_come_from_all_its_files(tmp_path: Path) -> None:
         "model.layers.1.q_proj": None,
     }
     assert base_modules("meta-llama/Llama-3.1-8B-Instruct") == {}
+
+
+def with_header(folder: Path, header: bytes, data: bytes = b"") -> Path:
+    write(folder)
+    (folder / WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header + data)
+    return folder
+
+
+def entry(**changes: object) -> dict[str, object]:
+    return {"dtype": "F32", "shape": [4, 12], "data_offsets": [0, 192]} | changes
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        entry(shape=[4, 13]),
+        entry(shape=[-4, -12]),
+        entry(shape=["4", 12]),
+        entry(shape=[True, 48]),
+        entry(shape=[1] * 1000),
+        entry(shape=[2**70, 0]),
+        entry(data_offsets=[192, 0]),
+        entry(data_offsets=[0, 1 << 40]),
+        entry(data_offsets=[4, 196]),
+        entry(data_offsets=[0]),
+        entry(dtype=5),
+        {"dtype": "F32"},
+        [],
+        None,
+    ],
+    ids=str,
+)
+def test_a_header_that_does_not_describe_its_bytes_is_refused(
+    tmp_path: Path, described: object
+) -> None:
+    header = json.dumps({f"{Q_PROJ}.lora_A.weight": described}).encode()
+    with pytest.raises(UnsoundArtifact, match="no sound safetensors"):
+        check_folder(with_header(tmp_path, header, bytes(192)))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"a":' * 200_000,
+        b"[" * 200_000,
+        b"[]",
+        b'{"a": NaN}',
+        b'{"\\ud800": 1}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+        '{"a": 1}'.encode("utf-16"),
+        b'{"a": 1, "a": 1}',
+        b'{"__metadata__": {"a": 1}}',
+        b'{"__metadata__": []}',
+    ],
+    ids=[
+        "deeply nested objects",
+        "deeply nested lists",
+        "a list",
+        "NaN",
+        "half a surrogate pair",
+        "a huge number",
+        "UTF-16",
+        "a name twice",
+        "metadata of numbers",
+        "metadata of nothing",
+    ],
+)
+def test_a_header_or_configuration_that_readers_differ_on_is_refused(
+    tmp_path: Path, header: bytes
+) -> None:
+    with pytest.raises(UnsoundArtifact):
+        read_header(with_header(tmp_path, header) / WEIGHTS)
+    (tmp_path / CONFIG).write_bytes(header)
+    with pytest.raises(UnsoundArtifact):
+        read_config(tmp_path)
+
+
+def test_a_header_longer_than_allowed_is_not_read(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    with (folder / WEIGHTS).open("wb") as file:
+        file.write((1 << 30).to_bytes(8, "little"))
+        file.truncate(2 << 30)  # sparse: a gigabyte of header would be read, were it believed
+    with pytest.raises(UnsoundArtifact, match="header would have 1,073,741,824 bytes"):
+        check_folder(folder)
+
+
+def test_overlapping_tensors_are_refused(tmp_path: Path) -> None:
+    names = (f"{Q_PROJ}.lora_A.weight", f"{Q_PROJ}.lora_B.weight")
+    header = json.dumps({name: entry() for name in names}).encode()
+    with pytest.raises(UnsoundArtifact, match="do not fill it"):
+        check_folder(with_header(tmp_path, header, bytes(192)))
+
+
+def test_a_configuration_above_its_size_is_not_read(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    (folder / CONFIG).write_bytes(b" " * (2 << 20))
+    with pytest.raises(UnsoundArtifact, match="1,048,576 are allowed"):
+        check_folder(folder)
+
+
+@pytest.mark.parametrize("number", ["1e999", "9" * 400, "true", '"8"', "[]"], ids=lambda n: n[:8])
+def test_a_scale_that_is_no_number_is_refused(tmp_path: Path, number: str) -> None:
+    folder = write(tmp_path)
+    (folder / CONFIG).write_text(f'{{"r": 4, "lora_alpha": {number}}}')
+    with pytest.raises(UnsoundArtifact):
+        read_config(folder)

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,30 @@ def test_examples_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         read_candidate(folder, NOW)
     with pytest.raises(RegistrationRefused, match="can't be read"):
         read_candidate(folder, NOW, tmp_path / "none.jsonl")
+
+
+def test_a_tokenizer_too_large_for_metadata_is_passed_over(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "a")
+    (folder / "metadata.json").rename(folder / "zz.json")
+    with (folder / "tokenizer.json").open("wb") as file:
+        file.truncate(1 << 30)
+    assert read_candidate(folder, NOW).version.key == "legal-qa-v1@1.2.0"
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "examples.jsonl"])
+def test_a_file_too_large_is_refused_before_it_is_read(tmp_path: Path, name: str) -> None:
+    folder = write_adapter(tmp_path / "a")
+    os.truncate(folder / name, 1 << 30)
+    with pytest.raises(RegistrationRefused, match="1,073,741,824 bytes"):
+        read_candidate(folder, NOW)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "a")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RegistrationRefused, match="is a pipe, not a file"):
+        read_candidate(folder, NOW, examples=tmp_path / "pipe")
+    (folder / "metadata.json").unlink()
+    os.mkfifo(folder / "metadata.json")
+    with pytest.raises(RegistrationRefused, match=r"no metadata\.json"):
+        read_candidate(folder, NOW)

@@ -70,6 +70,12 @@ def test_a_timeout_becomes_a_deadline_from_the_creation_on(timeout_ms: float) ->
     assert query.deadline == created + timedelta(milliseconds=timeout_ms)
 
 
+def test_a_timeout_beyond_the_calendar_is_no_deadline() -> None:
+    for created_at in (NOW, datetime.max.replace(tzinfo=UTC)):
+        query = Query(prompt="x", timeout_ms=1e300, created_at=created_at)
+        assert completed(query, ORIGIN, NOW).deadline is None
+
+
 def test_a_deadline_wins_over_a_timeout() -> None:
     query = Query(prompt="x", deadline=NOW, timeout_ms=60_000.0)
     assert completed(query, ORIGIN, NOW).deadline == NOW
