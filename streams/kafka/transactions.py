@@ -228,7 +228,9 @@ class PartitionTransactions:
         client = self._producer.client
         known = client.cluster.partitions_for_topic(topic)
         if known is None and self._absent.get(topic, 0.0) < monotonic():
-            await client.add_topic(topic)
+            # The first time this asks the cluster, later it must be told to.
+            client.add_topic(topic)
+            await client.force_metadata_update()
             known = client.cluster.partitions_for_topic(topic)
             if known is None:
                 self._absent[topic] = monotonic() + _ABSENT_SECONDS
