@@ -112,8 +112,8 @@ class ExactlyOnceConsumer:
         return self._not_taken_over()
 
     def _not_taken_over(self) -> str | None:
-        if problems := [owner.problem for owner in self._owners.values() if owner.problem]:
-            return "; ".join(problems)
+        if problems := {owner.problem for owner in self._owners.values() if owner.problem}:
+            return "; ".join(sorted(problems))
         waiting = [owner.partition for owner in self._owners.values() if not owner.is_ready]
         if waiting:
             return f"taking over {len(waiting)} partitions of {self._topic}"

@@ -11,7 +11,13 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.kafka.output import Output
-from streams.kafka.transactions import Fenced, OwnershipLost, PartitionTransactions, Refused
+from streams.kafka.transactions import (
+    Fenced,
+    OwnershipLost,
+    PartitionTransactions,
+    Refused,
+    TopicMissing,
+)
 from streams.kafka.window import MetadataInvalid, OffsetBeyondLog, OffsetWindow
 
 log = logging.getLogger(__name__)
@@ -22,6 +28,9 @@ OnTransaction = Callable[[int, float, Outcome], None]
 
 #: Called with a topic and how many of its records were deleted before they were finished.
 OnDeleted = Callable[[str, int], None]
+
+#: How often a topic is looked for that outputs go to and that is not there.
+_AGAIN_SECONDS = 1.0
 
 #: Gives a partition's first and end offset.
 LogRange = Callable[[TopicPartition], Awaitable[tuple[int, int]]]
@@ -46,7 +55,7 @@ class PartitionOwner:
         self.partition = partition
         self.window = OffsetWindow()
         self.is_ready = False
-        #: Why this partition can't be consumed, whoever owns it; None where it can.
+        #: Why this partition can't be consumed or written for, whoever owns it; None where it can.
         self.problem: str | None = None
         self.unwritten: dict[int, Sequence[Output]] = {}
         self._transactions = transactions
@@ -130,12 +139,19 @@ class PartitionOwner:
 
     async def _write_batch(self) -> bool:
         batch = dict(self.unwritten)
-        for offset in batch:
+        for offset in filter(self.window.is_unfinished, batch):
             self.window.finish(offset)
         outputs = [output for results in batch.values() for output in results]
         started = monotonic()
         try:
             await self._transactions.commit(outputs, self.window.committed())
+        except TopicMissing as error:
+            if self.problem is None:
+                log.error("%s: there is no topic %s to write to", self.partition, error)
+            self.problem = f"waiting for topics {error}"
+            self._results.set()
+            await asyncio.sleep(_AGAIN_SECONDS)
+            return True
         except Exception as error:
             # The results stay in `unwritten`: the next assignment of this partition tells
             # whether they were committed, and writes them if not.
@@ -149,6 +165,7 @@ class PartitionOwner:
             log.warning("%s; waiting for the next assignment", error)
             self._on_lost(self)
             return False
+        self.problem = None
         for offset in batch:
             del self.unwritten[offset]
         self._on_transaction(len(batch), monotonic() - started, "committed")

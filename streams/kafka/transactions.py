@@ -24,7 +24,6 @@ from aiokafka.errors import (
     MessageSizeTooLargeError,
     ProducerFenced,
     RecordListTooLargeError,
-    UnknownTopicOrPartitionError,
 )
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import OffsetAndMetadata
@@ -55,6 +54,10 @@ _ABSENT_SECONDS = 30.0
 _PATIENCE_SECONDS = 2 * TRANSACTION_TIMEOUT_MS / 1000
 #: How long a producer may take to end in good order.
 _STOP_SECONDS = 5.0
+
+
+class TopicMissing(Exception):
+    """An output's topic is not there; nothing was begun, so the same may be tried again."""
 
 
 class OwnershipLost(Exception):
@@ -158,11 +161,11 @@ class PartitionTransactions:
     async def commit(self, outputs: Sequence[Output], committed: Committed) -> None:
         """Produces the outputs and commits the input's offset, both or neither.
 
-        Raises: RecordTooLarge before anything is sent; Fenced, Refused, OutcomeUnknown: this
-        object is of no use any more.
+        Raises: RecordTooLarge or TopicMissing before anything is sent; Fenced, Refused,
+        OutcomeUnknown: this object is of no use any more.
         """
-        if self._producer is None or self._doubt is None:
-            raise OutcomeUnknown("the producer was never initialised")
+        if self._producer is None or self._doubt is None or self._doubt.is_cast:
+            raise OutcomeUnknown(f"{self._partition}: the producer is of no use")
         self._limits.check(outputs)
         offsets = {self._partition: OffsetAndMetadata(committed.offset, committed.metadata)}
         try:
@@ -225,7 +228,9 @@ class PartitionTransactions:
         client = self._producer.client
         known = client.cluster.partitions_for_topic(topic)
         if known is None and self._absent.get(topic, 0.0) < monotonic():
-            await client.add_topic(topic)
+            # The first time this asks the cluster, later it must be told to.
+            client.add_topic(topic)
+            await client.force_metadata_update()
             known = client.cluster.partitions_for_topic(topic)
             if known is None:
                 self._absent[topic] = monotonic() + _ABSENT_SECONDS
@@ -249,7 +254,8 @@ class PartitionTransactions:
     def _target(self, output: Output, counts: Mapping[str, int]) -> TopicPartition:
         count = counts[output.topic]
         if count == 0:
-            raise UnknownTopicOrPartitionError(output.topic)
+            self._absent.pop(output.topic, None)
+            raise TopicMissing(output.topic)
         if output.partition is not None:
             return TopicPartition(output.topic, output.partition)
         if output.key is None:

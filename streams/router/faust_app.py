@@ -1,6 +1,7 @@
 """The Faust application: what of Faust's defaults an exactly-once router can't live with."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any, cast
 
 import faust
@@ -9,6 +10,7 @@ from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.tables import TableManager
 from faust.tables.recovery import Recovery
 from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
 
 from streams.kafka.consumers import is_away, stop, topic_is_there
 from streams.kafka.settings import METADATA_MAX_AGE_MS
@@ -22,6 +24,21 @@ class _ReadCommittedThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
         return consumer
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seeks every partition to where its group is, after what was read too early.
+
+        aiokafka leaves a partition where it is while nothing is committed, or 0: what Faust has
+        read of it and dropped during a rebalance would never be read again.
+        """
+        return cast(Mapping[TP, int], await self.call_thread(self._seek_to_committed))
+
+    async def _seek_to_committed(self) -> Mapping[TP, int]:
+        consumer = self._ensure_consumer()
+        offsets = await consumer.seek_to_committed()
+        if fresh := [partition for partition, offset in offsets.items() if not offset]:
+            await consumer.seek_to_beginning(*fresh)
+        return cast(Mapping[TP, int], offsets)
 
     async def on_thread_stop(self) -> None:
         # As Faust does it, but for the stop: while the broker is away its own ends the thread with

@@ -68,8 +68,8 @@ class OwnedPartitions:
             return self._joining
         if not self._app.knows(self._topic):
             return f"waiting for {unseen(self._settings, [self._topic])}"
-        problems = [owner.problem for owner in self._owners.values() if owner.problem]
-        return "; ".join(problems) or None
+        problems = {owner.problem for owner in self._owners.values() if owner.problem}
+        return "; ".join(sorted(problems)) or None
 
     def accept(self, message: Any) -> PartitionOwner | None:
         """The owner to finish this message with; None for a stale or repeated one."""

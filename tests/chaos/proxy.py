@@ -22,6 +22,8 @@ class Proxy:
         self.address = f"{ports.LOOPBACK}:{ports.free_port()}"
         #: How many connections have been cut.
         self.cuts = 0
+        #: How many pieces of what was sent have had to wait.
+        self.held = 0
         self._target = ""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -83,6 +85,7 @@ class Proxy:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while chunk := await source.read(_CHUNK_BYTES):
+                self.held += not self._is_open.is_set()
                 await self._is_open.wait()
                 sink.write(chunk)
                 await sink.drain()

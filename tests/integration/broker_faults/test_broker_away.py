@@ -1,20 +1,30 @@
 """A broker that stops, connections that are cut, and a network that swallows everything."""
 
 import asyncio
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
+from streams.kafka.limits import SizeLimits
+from streams.kafka.output import Output
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.transactions import OutcomeUnknown, PartitionTransactions
+from streams.kafka.window import Committed
 from tests.chaos.broker import KillableBroker, killable_broker
 from tests.chaos.promise import Outcome, Plan, Run, next_burst
 from tests.chaos.proxy import Proxy, running_proxy
 from tests.chaos.traffic import Traffic
 from tests.integration.broker_faults.conftest import ENGINE, assert_promise_kept
+from tests.integration.kafka.cluster import Cluster
+from tests.integration.kafka.members import eventually
 
 pytestmark = pytest.mark.timeout(600)
 
-_CUTS = 5
+_CUTS = 4
 _SECONDS = 60.0
 
 
@@ -84,10 +94,10 @@ def endured(
         proxy.forward_to(broker.address)
         is_soak = request.config.getoption("--soak")
         with Run(proxy.address, folder, ENGINE) as run:
-            faults = Faults(run, broker, proxy, away_seconds=30.0 if is_soak else 12.0)
+            faults = Faults(run, broker, proxy, away_seconds=30.0 if is_soak else 11.0)
             plan = Plan(
-                queries=1200,
-                seconds=90.0 if is_soak else 45.0,
+                queries=1200 if is_soak else 500,
+                seconds=90.0 if is_soak else 30.0,
                 burst=10,
                 router={},
                 worker={},
@@ -116,3 +126,41 @@ def test_every_query_has_one_response_and_nobody_ended(
 def test_ready_says_what_is_waited_for(endured: Endured, fault: str, role: str) -> None:
     expected = f"{role}: waiting for Kafka at {endured.address}"
     assert any(reason.startswith(expected) for reason in endured.faults.said[fault])
+
+
+async def test_after_a_request_without_an_answer_a_producer_begins_no_transaction(
+    endured: Endured,
+) -> None:
+    proxy, cluster = endured.faults.proxy, Cluster(endured.address)
+    source, target = cluster.create("in"), cluster.create("out")
+    settings = KafkaSettings(kafka=endured.address)
+    group = f"group-{uuid.uuid4().hex}"
+
+    def transactions() -> PartitionTransactions:
+        limits = SizeLimits(settings.max_record_bytes)
+        return PartitionTransactions(settings, group, TopicPartition(source, 0), limits)
+
+    async with asyncio.timeout(_SECONDS):
+        admin = AIOKafkaAdminClient(**settings.client_kwargs())
+        await admin.start()
+        first = transactions()
+        assert await first.initialise(admin) is None
+        await first.commit([Output(target, b"0")], Committed(1))
+        held = proxy.held
+        proxy.swallow()
+        committing = asyncio.create_task(first.commit([Output(target, b"1")], Committed(2)))
+        await eventually(lambda: proxy.held > held, "a request on its way")
+        proxy.cut()
+        proxy.forward()
+        with pytest.raises(OutcomeUnknown):
+            await committing
+        with pytest.raises(OutcomeUnknown):
+            await first.commit([Output(target, b"2")], Committed(3))
+        await first.close()
+
+        second = transactions()
+        committed = await second.initialise(admin)
+        await second.close()
+        await admin.close()
+    assert committed is not None
+    assert len(cluster.read(target)) == committed.offset

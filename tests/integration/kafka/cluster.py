@@ -190,7 +190,8 @@ class Cluster:
             }
         )
         try:
-            target = TopicPartition(topic, partition, offset, metadata)
+            # An empty one is written as a zero byte.
+            target = TopicPartition(topic, partition, offset, metadata or None)
             consumer.commit(offsets=[target], asynchronous=False)
         finally:
             consumer.close()

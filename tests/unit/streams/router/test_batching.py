@@ -34,7 +34,9 @@ class Assigned(OwnedPartitions):
 
     def __init__(self) -> None:
         settings = RouterSettings(kafka="127.0.0.1:1")
-        super().__init__(make_app(settings), settings, TOPIC, lambda *_: None)
+        super().__init__(
+            make_app(settings), settings, TOPIC, SizeLimits(1000), lambda *_: None, lambda *_: None
+        )
 
     def assign(self, *numbers: int, generation: int) -> None:
         self._generation = generation
