@@ -1,7 +1,8 @@
 """An engine without a model: it answers with its prompt, as slowly as it is told to.
 
 It stands in for vLLM where the way of an event matters and not the text, and keeps vLLM's
-manners: places in a batch, priorities, refusals. Waiting takes no CPU, as on a GPU.
+manners: places in a batch, priorities, refusals. Waiting takes no CPU, as on a GPU, and what
+waits in the engine begins when its place is free, whatever else this process is at by then.
 """
 
 import asyncio
@@ -91,30 +92,29 @@ class EchoEngine:
             prompt_tokens = self._prompt_tokens(generation)
             room = self._limits.max_model_len - prompt_tokens
             words, finish_reason = _answer(generation, room)
-            async with AsyncExitStack() as place:
+            async with AsyncExitStack() as stack:
                 with request.interruptible():
-                    await place.enter_async_context(self._slots.hold(generation.priority))
-                scheduled = monotonic()
+                    place = await stack.enter_async_context(self._slots.hold(generation.priority))
                 self._die_of(generation)
                 pieces = words if generation.stream else ["".join(words)]
-                first_token = scheduled
-                for number, piece in enumerate(pieces):
-                    await self._serve(request, len(pieces))
-                    if number == 0:
-                        first_token = monotonic()
+                times = [
+                    place.begun + self._service_s * number / len(pieces)
+                    for number in range(1, len(pieces) + 1)
+                ]
+                place.ends = place.begun + self._service_s
+                for piece, done in zip(pieces, times, strict=True):
+                    await self._serve_until(request, done)
                     if generation.stream:
                         yield Delta(piece, 1)
-                finished = monotonic()
             request.check()
-            if not generation.stream:
-                first_token = scheduled + (finished - scheduled) / max(len(words), 1)
             completion = Completion(
                 "".join(words),
                 finish_reason,
                 Usage(prompt_tokens, len(words)),
-                engine_queue_ms=(scheduled - arrived) * 1000,
-                first_token_ms=(first_token - arrived) * 1000,
-                inference_ms=(finished - scheduled) * 1000,
+                engine_queue_ms=(place.begun - arrived) * 1000,
+                first_token_ms=(place.begun - arrived + self._service_s / max(len(words), 1))
+                * 1000,
+                inference_ms=self._service_s * 1000,
             )
         yield completion
 
@@ -143,9 +143,9 @@ class EchoEngine:
             # The one that does it among them.
             self._running.end_all(EngineCrashed("The engine died."))
 
-    async def _serve(self, request: Interruption, pieces: int) -> None:
+    async def _serve_until(self, request: Interruption, done: float) -> None:
         with request.interruptible():
-            await asyncio.sleep(self._service_s / pieces)
+            await asyncio.sleep(done - monotonic())
         self._served += 1
 
     def _prompt_tokens(self, generation: Generation) -> int:

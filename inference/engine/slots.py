@@ -5,43 +5,60 @@ import heapq
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from time import monotonic
+
+
+@dataclass(slots=True)
+class Place:
+    """One place, in seconds of the monotonic clock.
+
+    What it holds has begun when it came, or the moment the place was free, which may be a little
+    before anybody noticed; `ends` is to be set to when it is done.
+    """
+
+    begun: float = 0.0
+    ends: float = 0.0
 
 
 class Slots:
-    """``count`` places; at most that many hold one at any time."""
+    """``count`` places; at most that many are held at any time."""
 
     def __init__(self, count: int) -> None:
-        self._free = count
+        self._free = [Place() for _ in range(count)]
         self._arrivals = itertools.count()
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[int, int, asyncio.Future[Place]]] = []
 
     @asynccontextmanager
-    async def hold(self, priority: int) -> AsyncIterator[None]:
+    async def hold(self, priority: int) -> AsyncIterator[Place]:
         """Wait for a place, higher ``priority`` first, and give it back at the end."""
-        await self._take(priority)
+        arrived = monotonic()
+        place = await self._take(priority)
+        place.begun = max(arrived, place.ends)
+        place.ends = float("inf")
         try:
-            yield
+            yield place
         finally:
-            self._hand_on()
+            self._hand_on(place)
 
-    async def _take(self, priority: int) -> None:
+    async def _take(self, priority: int) -> Place:
         if self._free:
-            self._free -= 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            return self._free.pop()
+        turn: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (-priority, next(self._arrivals), turn))
         try:
-            await turn
+            return await turn
         except asyncio.CancelledError:
             # The place may have been handed over in the moment of the cancellation.
             if turn.done() and not turn.cancelled():
-                self._hand_on()
+                self._hand_on(turn.result())
             raise
 
-    def _hand_on(self) -> None:
+    def _hand_on(self, place: Place) -> None:
+        place.ends = min(place.ends, monotonic())
         while self._waiting:
             _, _, turn = heapq.heappop(self._waiting)
             if not turn.done():
-                turn.set_result(None)
+                turn.set_result(place)
                 return
-        self._free += 1
+        self._free.append(place)

@@ -1,13 +1,14 @@
 """Deficit round robin over named flows, which may hold flows themselves. Pure.
 
-M. Shreedhar and G. Varghese, "Efficient fair queueing using deficit round robin" (1995). Every
-flow with something waiting gets the same share of the work by cost, whatever the others bring;
-what one does not use is shared by the rest.
+M. Shreedhar and G. Varghese, "Efficient fair queueing using deficit round robin" (1995), with the
+list of new flows of RFC 8290 (FQ-CoDel), section 4.2. Every flow with something waiting gets the
+same share of the work by cost, whatever the others bring; what one does not use is shared by the
+rest.
 """
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -57,49 +58,56 @@ class Fifo(Generic[T]):
 
 
 class RoundRobin(Generic[T]):
-    """Flows in turn; `depth` levels of them, each a part of an entry's path."""
+    """Flows in turn; `depth` levels of them, each a part of an entry's path.
+
+    One that has been idle goes before those that have not, for what a turn may spend: a flow that
+    asks for little waits for nobody's turn. It is idle again only after a turn without anything.
+    """
 
     def __init__(self, depth: int) -> None:
         assert depth > 0
         self._depth = depth
-        self._flows: OrderedDict[Hashable, Fifo[T] | RoundRobin[T]] = OrderedDict()
+        self._fresh: _Flows[T] = OrderedDict()
+        self._busy: _Flows[T] = OrderedDict()
         self._deficits: dict[Hashable, float] = {}
 
     def push(self, path: tuple[Hashable, ...], entry: Entry[T]) -> None:
         """Adds an entry to the flow that `path` names, behind what waits there."""
         name, *rest = path
-        flow = self._flows.get(name)
+        flow = self._fresh.get(name) or self._busy.get(name)
         if flow is None:
             flow = Fifo() if self._depth == 1 else RoundRobin(self._depth - 1)
-            # The flow at the front has been given what it may spend in its turn.
-            self._deficits[name] = 0.0 if self._flows else QUANTUM
-            self._flows[name] = flow
+            self._fresh[name] = flow
+            self._deficits[name] = QUANTUM
         flow.push(tuple(rest), entry)
 
     def head(self) -> Entry[T] | None:
         """The entry whose turn it is, None where nothing waits."""
-        while self._flows:
-            name, flow = next(iter(self._flows.items()))
+        while flows := self._fresh or self._busy:
+            name, flow = next(iter(flows.items()))
             entry = flow.head()
             if entry is not None and entry.cost <= self._deficits[name]:
                 return entry
-            if entry is None:
-                # A flow that waits for nothing saves nothing up.
-                del self._flows[name], self._deficits[name]
-            else:
-                self._flows.move_to_end(name)
-            self._give_turn()
+            self._end_turn(flows, name, entry is None)
         return None
 
     def pop(self) -> None:
         """Takes the head away, and its cost off its flow."""
         entry = self.head()
         assert entry is not None, "nothing waits"
-        name, flow = next(iter(self._flows.items()))
+        name, flow = next(iter((self._fresh or self._busy).items()))
         flow.pop()
         self._deficits[name] -= entry.cost
 
-    def _give_turn(self) -> None:
-        for name in self._flows:
+    def _end_turn(self, flows: "_Flows[T]", name: Hashable, is_empty: bool) -> None:
+        flow = flows.pop(name)
+        if is_empty and flows is self._busy:
+            # A flow that waits for nothing saves nothing up.
+            del self._deficits[name]
+            return
+        self._busy[name] = flow
+        if not is_empty:
             self._deficits[name] += QUANTUM
-            break
+
+
+_Flows: TypeAlias = OrderedDict[Hashable, Fifo[T] | RoundRobin[T]]

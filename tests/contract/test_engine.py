@@ -378,6 +378,7 @@ async def test_a_stopped_engine_ends_what_runs_and_serves_no_more(engine: Engine
 async def test_a_stopped_engine_can_be_started_again_and_holds_no_adapter(
     engine: Engine, adapters: list[LoadedAdapter]
 ) -> None:
+    await engine.stop()
     await engine.start()
     assert await engine.healthy()
     assert await answer(engine)

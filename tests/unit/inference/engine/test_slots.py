@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from time import monotonic
 
 from inference.engine.slots import Slots
 
@@ -55,6 +56,31 @@ async def test_a_place_handed_to_a_task_that_is_cancelled_is_not_lost() -> None:
     # The place has been handed over, but the task has not run since.
     waiting.cancel()
     await asyncio.wait_for(_hold(slots), 1)
+
+
+async def test_who_waits_begins_when_the_place_is_free_though_nobody_looks_then() -> None:
+    slots, begun = Slots(1), []
+
+    async def request() -> None:
+        async with slots.hold(5) as place:
+            begun.append(place.begun)
+
+    async with slots.hold(5) as place:
+        waiting = asyncio.create_task(request())
+        await asyncio.sleep(0)
+        place.ends = ends = monotonic()
+        await asyncio.sleep(0.01)
+    await waiting
+    assert begun == [ends]
+
+
+async def test_who_comes_later_begins_when_it_comes() -> None:
+    slots = Slots(1)
+    async with slots.hold(5) as place:
+        place.ends = monotonic()
+    came = monotonic()
+    async with slots.hold(5) as place:
+        assert place.begun >= came
 
 
 async def _hold(slots: Slots) -> None:
