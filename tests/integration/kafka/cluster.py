@@ -190,8 +190,9 @@ class Cluster:
             }
         )
         try:
-            # An empty one is written as a zero byte.
-            target = TopicPartition(topic, partition, offset, metadata or None)
+            # An empty text is written as a zero byte.
+            told = (metadata,) if metadata else ()
+            target = TopicPartition(topic, partition, offset, *told)
             consumer.commit(offsets=[target], asynchronous=False)
         finally:
             consumer.close()
