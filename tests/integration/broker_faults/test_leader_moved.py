@@ -1,15 +1,23 @@
 """Partitions whose leaders move while queries come in, the coordinators' own among them."""
 
 import asyncio
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
+from streams.kafka.limits import SizeLimits
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.transactions import PartitionTransactions
 from tests.chaos.promise import Outcome, Plan, Run, next_burst
 from tests.chaos.traffic import Traffic
 from tests.integration.broker_faults.conftest import ENGINE, assert_promise_kept
-from tests.integration.broker_faults.three_brokers import ThreeBrokers, three_brokers
+from tests.integration.broker_faults.three_brokers import NODES, ThreeBrokers, three_brokers
+from tests.integration.kafka.cluster import Cluster
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -79,3 +87,31 @@ def test_every_query_has_one_response_wherever_the_leaders_are(
         print(f"\nleaders moved: {outcome.summary}; {moves.moved}")
     assert all(count >= 4 for count in moves.moved.values()), moves.moved
     assert_promise_kept(outcome)
+
+
+async def test_who_is_no_coordinator_any_more_does_not_know_that_nothing_is_committed(
+    brokers: ThreeBrokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = KafkaSettings(kafka=brokers.address)
+    cluster, group = Cluster(brokers.address), f"group-{uuid.uuid4().hex}"
+    source = cluster.create("in")
+    cluster.produce(source, [b"0", b"1"])
+    cluster.commit(group, source, 2)
+    admin = AIOKafkaAdminClient(**settings.client_kwargs())
+    await admin.start()
+    limits = SizeLimits(settings.max_record_bytes)
+    transactions = PartitionTransactions(settings, group, TopicPartition(source, 0), limits)
+    coordinator = await admin.find_coordinator(group)
+
+    async def the_last_one(_: str) -> int:
+        return next(node for node in NODES if node != coordinator)
+
+    with monkeypatch.context() as moved:
+        moved.setattr(admin, "find_coordinator", the_last_one)
+        with pytest.raises(GroupCoordinatorNotAvailableError):
+            await transactions.initialise(admin)
+    await transactions.close()
+    committed = await transactions.initialise(admin)
+    assert committed is not None and committed.offset == 2
+    await transactions.close()
+    await admin.close()
