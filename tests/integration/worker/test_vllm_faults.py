@@ -198,17 +198,13 @@ def hangs(engine: list[psutil.Process]) -> None:
     """It is stopped already."""
 
 
-def is_killed(engine: list[psutil.Process]) -> None:
-    engine[0].kill()
-
-
 def gets_no_memory(engine: list[psutil.Process]) -> None:
     for process in engine:
         resource.prlimit(process.pid, resource.RLIMIT_AS, (1 << 20, resource.RLIM_INFINITY))
     engine[0].send_signal(signal.SIGCONT)
 
 
-@pytest.mark.parametrize("fails", [hangs, is_killed, gets_no_memory])
+@pytest.mark.parametrize("fails", [hangs, gets_no_memory])
 def test_a_vllm_that_fails_is_started_again_and_what_ran_in_it_is_answered(
     served: Served, fails: Callable[[list[psutil.Process]], None]
 ) -> None:
