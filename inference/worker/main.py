@@ -1,10 +1,10 @@
 """The worker process: where everything it consists of is built, started and stopped."""
 
 import asyncio
-import contextlib
 import logging
 import platform
 from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,7 +28,7 @@ from streams.kafka.cancels import Cancellations
 from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
 from streams.kafka.owner import Outcome
 from streams.kafka.writer_schemas import WriterSchemas, open_codec
-from streams.process import Process
+from streams.process import Process, started
 from streams.registry.artifact import BaseModules, base_modules
 from streams.registry.follow import RegistryFollower
 from streams.telemetry.metrics import WorkerMetrics
@@ -69,8 +69,7 @@ class WorkerProcess(Process):
     async def _serve(self) -> None:
         settings = self._settings
         journal = Journal(settings.journal)
-        topics = settings.topics
-        acls = worker_acls(topics, settings.worker_group)
+        acls = worker_acls(settings.topics, settings.worker_group)
         await await_cluster(settings, topic_names(acls), self.wait_for)
         await await_rights(settings, acls, self.wait_for)
         self.wait_for(f"starting the engine {settings.engine}")
@@ -78,56 +77,79 @@ class WorkerProcess(Process):
         self._limits = self._engine.limits
         self.wait_for("reading the registry")
         codec = await open_codec(settings)
-        schemas = WriterSchemas(settings, codec)
-        follower = RegistryFollower(settings, codec)
-        chunks = ChunkSender(settings, codec)
-        await schemas.start()
-        await follower.start()
-        await chunks.start()
-        served_there = (settings.engine, self._engine_settings.http_adapters) == ("http", "served")
+        async with AsyncExitStack() as parts:
+            schemas = await started(WriterSchemas(settings, codec), parts)
+            follower = await started(RegistryFollower(settings, codec), parts)
+            chunks = await started(ChunkSender(settings, codec), parts)
+            store = await self._open_store()
+            batch = self._limits.max_num_seqs
+            admission = Admission(settings.max_running or batch + max(1, batch // 8))
+            cancellations = Cancellations(settings, codec)
+            serving = Serving(
+                engine=self._engine,
+                store=store,
+                admission=admission,
+                registry=follower,
+                cancellations=cancellations,
+                codec=codec,
+                topics=settings.topics,
+                schemas=schemas,
+                chunks=chunks,
+                journal=journal,
+                metrics=self._metrics,
+                name=self.name,
+                max_attempts=settings.max_attempts,
+            )
+            cancellations.listen(serving.cancel)
+            await started(cancellations, parts)
+            supervision = self._supervise(admission, store, serving)
+            consumer = self._consume(serving)
+            heartbeat = Heartbeat(
+                settings,
+                codec,
+                lambda: self._state(consumer, store, supervision),
+                settings.heartbeat_seconds,
+            )
+            parts.push_async_callback(heartbeat.stop)
+            gauges = self._update_gauges(consumer, store, follower, supervision, admission)
+            await self._until_stopped(consumer, serving, supervision, [heartbeat.run(), gauges])
+
+    async def _open_store(self) -> AdapterStore:
+        settings, engine = self._settings, self._engine_settings
+        served_there = (settings.engine, engine.http_adapters) == ("http", "served")
         store = AdapterStore(
             self._engine,
             base=await self._base_modules(),
             roots=settings.adapter_roots,
             verify_files=not served_there,
         )
-        await store.preload(self._engine_settings.lora_modules)
-        batch = self._engine.limits.max_num_seqs
-        admission = Admission(settings.max_running or batch + max(1, batch // 8))
-        cancellations = Cancellations(settings, codec)
-        serving = Serving(
-            engine=self._engine,
-            store=store,
-            admission=admission,
-            registry=follower,
-            cancellations=cancellations,
-            codec=codec,
-            topics=topics,
-            schemas=schemas,
-            chunks=chunks,
-            journal=journal,
-            metrics=self._metrics,
-            name=self.name,
-            max_attempts=settings.max_attempts,
-        )
-        cancellations.listen(serving.cancel)
+        await store.preload(engine.lora_modules)
+        return store
+
+    def _supervise(
+        self, admission: Admission, store: AdapterStore, serving: Serving
+    ) -> Supervision:
         supervision = Supervision(
             self._engine,
             admission,
-            is_ours=settings.engine != "http",
-            stall_seconds=settings.stall_seconds,
+            is_ours=self._settings.engine != "http",
+            stall_seconds=self._settings.stall_seconds,
             end_running=serving.end_running,
             prepare=lambda: self._prepare_again(store),
         )
         serving.on_engine_death = supervision.look_now
         serving.on_fault = self.fail
+        return supervision
+
+    def _consume(self, serving: Serving) -> ExactlyOnceConsumer:
+        settings = self._settings
         consumer = ExactlyOnceConsumer(
             settings,
             settings.worker_group,
-            topics.requests,
+            settings.topics.requests,
             serving,
             ConsumerOptions(
-                max_in_flight=settings.max_in_flight or max(1024, 16 * batch),
+                max_in_flight=settings.max_in_flight or max(1024, 16 * self._limits.max_num_seqs),
                 linger_seconds=settings.flush_linger,
                 session_timeout=settings.session_timeout,
                 instance_id=settings.instance,
@@ -136,22 +158,7 @@ class WorkerProcess(Process):
             self._metrics.count_deleted,
         )
         serving.consumer = consumer
-        await cancellations.start()
-        heartbeat = Heartbeat(
-            settings,
-            codec,
-            lambda: self._state(consumer, store, supervision),
-            settings.heartbeat_seconds,
-        )
-        gauges = self._update_gauges(consumer, store, follower, supervision, admission)
-        try:
-            await self._until_stopped(consumer, serving, supervision, [heartbeat.run(), gauges])
-        finally:
-            await heartbeat.stop()
-            await chunks.stop()
-            await cancellations.stop()
-            await follower.stop()
-            await schemas.stop()
+        return consumer
 
     async def _until_stopped(
         self,
@@ -180,7 +187,7 @@ class WorkerProcess(Process):
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             consuming.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError):
                 await consuming
 
     async def _prepare_again(self, store: AdapterStore) -> None:

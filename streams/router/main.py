@@ -1,12 +1,13 @@
 """The router process: where everything it consists of is built, started and stopped."""
 
 import asyncio
-import contextlib
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
+from schemas.codec import Codec
 from streams.kafka.access import await_rights
 from streams.kafka.acls import router_acls, topic_names
 from streams.kafka.admin import await_cluster
@@ -14,7 +15,7 @@ from streams.kafka.cancels import Cancellations
 from streams.kafka.limits import SizeLimits
 from streams.kafka.owner import Outcome
 from streams.kafka.writer_schemas import WriterSchemas, open_codec
-from streams.process import Process
+from streams.process import Process, started
 from streams.registry.follow import RegistryFollower
 from streams.router.affinity import PartitionChoice
 from streams.router.agent import add_routing_agent
@@ -26,7 +27,7 @@ from streams.router.knowledge import Knowledge
 from streams.router.partitions import OwnedPartitions
 from streams.router.router import Router
 from streams.router.settings import RouterSettings
-from streams.selection.encoder import load_encoder
+from streams.selection.encoder import Encoder, load_encoder
 from streams.selection.selector import Selector
 from streams.telemetry.metrics import RouterMetrics
 
@@ -67,14 +68,21 @@ class RouterProcess(Process):
         )
         self.wait_for("reading the registry")
         codec = await open_codec(settings)
-        schemas = WriterSchemas(settings, codec)
-        await schemas.start()
+        async with AsyncExitStack() as parts:
+            await self._route(encoder, codec, counts[topics.requests], parts)
+
+    async def _route(
+        self, encoder: Encoder, codec: Codec, request_partitions: int, parts: AsyncExitStack
+    ) -> None:
+        settings = self._settings
+        topics = settings.topics
+        schemas = await started(WriterSchemas(settings, codec), parts)
         follower = RegistryFollower(settings, codec)
         cancellations = Cancellations(settings, codec)
         knowledge = Knowledge(Selector(encoder), follower.registry, self._executor)
         follower.on_change(lambda: self._on_registry_change(follower, knowledge))
-        await follower.start()
-        await cancellations.start()
+        await started(follower, parts)
+        await started(cancellations, parts)
         await knowledge.refresh()
         await knowledge.warm_up()
         limits = SizeLimits(settings.max_record_bytes)
@@ -85,7 +93,7 @@ class RouterProcess(Process):
             registry=follower.registry,
             knowledge=knowledge,
             cancellations=cancellations,
-            partitions=PartitionChoice(counts[topics.requests]),
+            partitions=PartitionChoice(request_partitions),
             limits=limits,
             metrics=self._metrics,
             executor=self._executor,
@@ -119,9 +127,6 @@ class RouterProcess(Process):
             await self._until_stopped(app, background)
         finally:
             await self._shut_down(app, partitions, batcher, background)
-            await cancellations.stop()
-            await follower.stop()
-            await schemas.stop()
 
     def _on_transaction(self, records: int, seconds: float, outcome: Outcome) -> None:
         self._metrics.observe_transaction(outcome, seconds)
@@ -163,7 +168,7 @@ class RouterProcess(Process):
     ) -> None:
         consumer: Any = app.consumer
         consumer.stop_flow()
-        with contextlib.suppress(TimeoutError):
+        with suppress(TimeoutError):
             await asyncio.wait_for(batcher.drain(), self._settings.shutdown_seconds)
         await partitions.close()
         for task in background:
