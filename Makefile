@@ -31,6 +31,10 @@ WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
 SUITES := $(wildcard tests/unit tests/integration tests/e2e tests/chaos) \
 	--ignore=tests/unit/inference/training
 
+# Most of these wait for something, and not for a processor: two files at a time, each process with
+# a broker of its own.
+SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile
+
 ##@ Use
 .PHONY: help setup models demo
 help: ## This list
@@ -51,7 +55,7 @@ demo: models $(IMPORTED) ## Start everything and watch queries find their adapte
 test: setup models lint ## Checks and every test
 	@status=0; \
 	$(call pytest,.venv-worker,$(WORKER_SUITES)) || status=1; \
-	$(call pytest,.venv,$(SUITES)) || status=1; \
+	$(call pytest,.venv,$(SUITES) $(SIDE_BY_SIDE)) || status=1; \
 	exit $$status
 
 lint: $(STREAMS) ## Ruff, strict mypy, import rules

@@ -44,19 +44,26 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 180)
     table = _table(f"seed {options.seed}, {options.minutes:g} minutes")
     is_kept = True
-    for fault in faults:
-        console.print(f"[dim]{datetime.now():%H:%M:%S}  {fault.name}[/]", highlight=False)
-        try:
-            outcome = _outcome(fault, options.minutes * 60 / len(faults), options.seed)
-        except _NotHere as error:
-            table.add_row(fault.name, f"not run: {error}")
-            continue
-        table.add_row(fault.name, *_row(outcome))
-        if not outcome.is_promise_kept:
-            is_kept = False
-            console.print(f"[red]{_broken(outcome)}[/]", highlight=False)
-    console.print(table)
+    try:
+        for fault in faults:
+            console.print(f"[dim]{datetime.now():%H:%M:%S}  {fault.name}[/]", highlight=False)
+            is_kept &= _add(table, fault, options.minutes * 60 / len(faults), options.seed, console)
+    finally:
+        console.print(table)
     return 0 if is_kept else 1
+
+
+def _add(table: Table, fault: Fault, seconds: float, seed: int, console: Console) -> bool:
+    """Runs the fault and adds its row; whether the promise was kept."""
+    try:
+        outcome = _outcome(fault, seconds, seed)
+    except _NotHere as error:
+        table.add_row(fault.name, f"not run: {error}")
+        return True
+    table.add_row(fault.name, *_row(outcome))
+    if not outcome.is_promise_kept:
+        console.print(f"[red]{_broken(outcome)}[/]", highlight=False)
+    return outcome.is_promise_kept
 
 
 class _NotHere(Exception):

@@ -37,14 +37,12 @@ def schedule(rng: random.Random, counts: Mapping[Act, int]) -> list[Act]:
     A second member that joins does so first and leaves last; in between it leaves and joins
     again until it has joined as often as counted.
     """
-    acts = [act for act in _ALONE for _ in range(counts.get(act, 0))]
-    rng.shuffle(acts)
-    if not (joins := counts.get(Act.JOIN, 0)):
-        return acts
-    for _ in range(joins - 1):
-        place = rng.randint(0, len(acts))
-        acts[place:place] = [Act.LEAVE, Act.JOIN]
-    return [Act.JOIN, *acts, Act.LEAVE]
+    blocks = [[act] for act in _ALONE for _ in range(counts.get(act, 0))]
+    joins = counts.get(Act.JOIN, 0)
+    blocks += [[Act.LEAVE, Act.JOIN]] * (joins - 1)
+    rng.shuffle(blocks)
+    acts = [act for block in blocks for act in block]
+    return [Act.JOIN, *acts, Act.LEAVE] if joins else acts
 
 
 class Storm:
