@@ -45,7 +45,8 @@ class Fleet:
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         self._folder = folder
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("LORELAY_")}
-        self.environment = inherited | variables
+        # Of a crash in native code the log tells where.
+        self.environment = inherited | variables | {"PYTHONFAULTHANDLER": "1"}
         self._members: dict[str, Member] = {}
         # All that members have been seen to have below them, with or without a parent by now.
         self._offspring: set[psutil.Process] = set()
@@ -115,7 +116,10 @@ class Fleet:
             while not await asyncio.to_thread(self.is_ready, member):
                 if not member.is_alive:
                     tail = self.log(member.name).read_text(errors="replace")[-4000:]
-                    raise AssertionError(f"{member.name} ended before it was ready:\n{tail}")
+                    status = member.process.returncode if member.process else None
+                    raise AssertionError(
+                        f"{member.name} ended with {status} before it was ready:\n{tail}"
+                    )
                 await asyncio.sleep(0.1)
 
     async def until_ended(self, member: Member) -> int:

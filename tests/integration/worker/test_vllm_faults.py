@@ -222,7 +222,7 @@ def test_a_vllm_that_fails_is_started_again_and_what_ran_in_it_is_answered(
     fails(engine)
 
     worker.state(lambda state: state.status == "restarting")
-    assert not worker.fleet.is_ready(served.member)
+    eventually(lambda: not worker.fleet.is_ready(served.member) or None, "an end of its readiness")
     answers = [worker.response(origin) for origin in (*origins, in_adapter)]
     assert [(a.status, a.attempt) for a in answers] == [("ok", 2)] * 4
     assert [a.text for a in answers[:2]] == [served.base_text] * 2
