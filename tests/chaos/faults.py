@@ -79,6 +79,8 @@ class Fault:
     async def strike(self, run: Run, ground: Ground, seconds: float, traffic: Traffic) -> None:
         """The blows of that many seconds, each a moment after queries have come in."""
         if self.blow is None:
+            # The queries shall come for as long, whenever the acts are done.
+            await asyncio.sleep(seconds)
             return
         for _ in range(self._count(seconds)):
             await asyncio.sleep(ground.rng.uniform(1, 4))
