@@ -1,7 +1,6 @@
 """What router and worker have in common as processes: settings, signals, logs, the metrics port."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -147,8 +146,11 @@ class Process(ABC):
             if not self._has_started:
                 # A start that still waits, for Kafka perhaps, has nothing to finish.
                 serving.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            try:
                 await serving
+            except asyncio.CancelledError:
+                # By itself, unless it was told to stop: a library's own cancellation got out.
+                self.fail("it was cancelled from within")
             return self._exit_status
         finally:
             stopping.cancel()

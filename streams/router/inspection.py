@@ -16,6 +16,7 @@ from schemas.definitions import read_schema
 from schemas.errors import DecodeError, MalformedRecord
 from schemas.records import AdapterVersion, Cancel, ExampleSet, Record, WorkerState
 from streams.kafka.acls import inspection_group
+from streams.kafka.consumers import stop
 from streams.kafka.dead_letters.letter import dead_letter
 from streams.kafka.output import Output
 from streams.kafka.writer_schemas import WriterSchemas
@@ -94,7 +95,7 @@ class Inspection:
                     await consumer.commit()
         finally:
             await producer.stop()
-            await consumer.stop()
+            await stop(consumer)
 
     @property
     def _topics(self) -> list[str]:

@@ -155,7 +155,8 @@ class RouterProcess(Process):
         stopping.cancel()
         crashed.cancel()
         for task in done & set(background):
-            self.fail(f"a background task ended: {task.exception()!r}")
+            reason = "cancelled" if task.cancelled() else repr(task.exception())
+            self.fail(f"a background task ended: {reason}")
         if crashed in done:
             self.fail(f"the Faust app ended: {app.crash_reason!r}")
 
