@@ -60,8 +60,7 @@ _FIXED_PROPERTIES = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
     # A broker that is told to end first hands its leaderships over. Where nobody is there to take
     # them, it calls a transaction that commits in this moment complete though no partition has
-    # heard of it (seen with Kafka 4.4.0): the offsets are lost, the records stay undecided. A
-    # broker that just ends completes it when it is back.
+    # heard of it (seen with Kafka 4.4.0): the offsets are lost, the records stay undecided.
     "controlled.shutdown.enable": "false",
     # A killed broker can't register again before its old session has ended.
     "broker.session.timeout.ms": "6000",
