@@ -28,12 +28,8 @@ IMPORTED := .venv/.imported .venv-worker/.imported-$(WORKER)
 
 # What needs vLLM or PEFT in the test's own process runs in the worker environment.
 WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
-SUITES := $(wildcard tests/unit tests/integration) --ignore=tests/unit/inference/training
-WHOLE := $(wildcard tests/e2e tests/chaos)
-
-# Most of SUITES wait for something, and not for a processor: two files at a time, each process
-# with a broker of its own.
-SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile
+SUITES := $(wildcard tests/unit tests/integration tests/e2e tests/chaos) \
+	--ignore=tests/unit/inference/training
 
 ##@ Use
 .PHONY: help setup models demo
@@ -55,8 +51,7 @@ demo: models $(IMPORTED) ## Start everything and watch queries find their adapte
 test: setup models lint ## Checks and every test
 	@status=0; \
 	$(call pytest,.venv-worker,$(WORKER_SUITES)) || status=1; \
-	$(call pytest,.venv,$(SUITES) $(SIDE_BY_SIDE)) || status=1; \
-	$(call pytest,.venv,$(WHOLE)) || status=1; \
+	$(call pytest,.venv,$(SUITES)) || status=1; \
 	exit $$status
 
 lint: $(STREAMS) ## Ruff, strict mypy, import rules
