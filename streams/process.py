@@ -5,8 +5,6 @@ import logging
 import os
 import signal
 from abc import ABC, abstractmethod
-from contextlib import AsyncExitStack
-from typing import Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry
 from pydantic import Field
@@ -19,24 +17,6 @@ log = logging.getLogger(__name__)
 #: Libraries that tell more than an operator wants; aiokafka builds a debug line per record
 #: unless its level forbids it.
 _TALKATIVE = ("aiokafka", "faust", "mode", "sentence_transformers")
-
-
-class Part(Protocol):
-    """What a process starts and, when it ends, stops."""
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-
-P = TypeVar("P", bound=Part)
-
-
-async def started(part: P, parts: AsyncExitStack) -> P:
-    """The part, running, and stopped with the others when `parts` end."""
-    await part.start()
-    parts.push_async_callback(part.stop)
-    return part
 
 
 class ProcessSettings(KafkaSettings):

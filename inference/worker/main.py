@@ -28,7 +28,8 @@ from streams.kafka.cancels import Cancellations
 from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
 from streams.kafka.owner import Outcome
 from streams.kafka.writer_schemas import WriterSchemas, open_codec
-from streams.process import Process, started
+from streams.parts import started
+from streams.process import Process
 from streams.registry.artifact import BaseModules, base_modules
 from streams.registry.follow import RegistryFollower
 from streams.telemetry.metrics import WorkerMetrics

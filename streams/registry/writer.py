@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from schemas.codec import Codec
 from schemas.errors import DecodeError, RegistryConflict
@@ -22,6 +21,7 @@ from streams.kafka.sole_writer import SoleWriter
 from streams.kafka.table import TableReader
 from streams.kafka.transactions import Fenced
 from streams.kafka.writer_schemas import WriterSchemas
+from streams.parts import Assembly, started
 from streams.registry.candidate import Candidate
 from streams.registry.examples import record_key, split
 from streams.registry.follow import RegistryFollower
@@ -39,19 +39,19 @@ def transactional_id(settings: KafkaSettings) -> str:
     return f"{settings.topics.adapters}-writer"
 
 
-class RegistryWriter:
+class RegistryWriter(Assembly):
     """Registers adapter versions; an async context manager around the time of writing.
 
     ``actor`` goes into the lifecycle log: who registers.
     """
 
     def __init__(self, settings: KafkaSettings, codec: Codec, actor: str) -> None:
+        super().__init__()
         self._settings = settings
         self._codec = codec
         self._actor = actor
         self._follower = RegistryFollower(settings, codec)
         self._workers: dict[bytes, bytes] = {}
-        self._closing = AsyncExitStack()
         self._writer = SoleWriter(settings, transactional_id(settings))
 
     @property
@@ -59,22 +59,13 @@ class RegistryWriter:
         """The registry as it was when writing began, and what was written since."""
         return self._follower.registry
 
-    async def __aenter__(self) -> Self:
+    async def open(self, parts: AsyncExitStack) -> None:
         """Fences earlier writers and reads the registry to its end. Raises KafkaError."""
-        try:
-            await self._open()
-        except BaseException:
-            await self._closing.aclose()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._closing.aclose()
+        await started(self._writer, parts)
+        await started(WriterSchemas(self._settings, self._codec), parts)
+        await started(self._follower, parts)
+        workers = TableReader(self._settings, [self._settings.topics.workers], self._on_worker)
+        await started(workers, parts)
 
     async def register(self, candidate: Candidate, now: datetime) -> tuple[Novelty, list[str]]:
         """Registers the version, active at once, and returns when readers can see it.
@@ -108,18 +99,6 @@ class RegistryWriter:
             await self._follower.until(
                 lambda: registry.revision >= offset and registry.examples(key) is not None
             )
-
-    async def _open(self) -> None:
-        self._closing.push_async_callback(self._writer.stop)
-        await self._writer.start()
-        schemas = WriterSchemas(self._settings, self._codec)
-        self._closing.push_async_callback(schemas.stop)
-        await schemas.start()
-        self._closing.push_async_callback(self._follower.stop)
-        await self._follower.start()
-        workers = TableReader(self._settings, [self._settings.topics.workers], self._on_worker)
-        self._closing.push_async_callback(workers.stop)
-        await workers.start()
 
     def _on_worker(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
         if value is None:

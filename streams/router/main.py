@@ -15,7 +15,8 @@ from streams.kafka.cancels import Cancellations
 from streams.kafka.limits import SizeLimits
 from streams.kafka.owner import Outcome
 from streams.kafka.writer_schemas import WriterSchemas, open_codec
-from streams.process import Process, started
+from streams.parts import started
+from streams.process import Process
 from streams.registry.follow import RegistryFollower
 from streams.router.affinity import PartitionChoice
 from streams.router.agent import add_routing_agent

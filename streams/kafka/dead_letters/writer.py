@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 
 from aiokafka.errors import MessageSizeTooLargeError
 
@@ -25,6 +23,7 @@ from streams.kafka.settings import KafkaSettings
 from streams.kafka.sole_writer import SoleWriter
 from streams.kafka.transactions import Fenced
 from streams.kafka.writer_schemas import WriterSchemas
+from streams.parts import Assembly, started
 
 
 def transactional_id(settings: KafkaSettings) -> str:
@@ -32,7 +31,7 @@ def transactional_id(settings: KafkaSettings) -> str:
     return f"{settings.topics.dead_letters}-writer"
 
 
-class DeadLetterWriter:
+class DeadLetterWriter(Assembly):
     """The dead letters that `accepts`, to be redriven or purged; an async context manager.
 
     Entering it fences earlier writers and then reads the topic to its end.
@@ -41,35 +40,20 @@ class DeadLetterWriter:
     def __init__(
         self, settings: KafkaSettings, codec: Codec, accepts: Callable[[DeadLetter], bool]
     ) -> None:
+        super().__init__()
         self._settings = settings
         self._topic = settings.topics.dead_letters
         self._codec = codec
         self._accepts = accepts
         self._writer = SoleWriter(settings, transactional_id(settings))
         self._schemas = WriterSchemas(settings, codec)
-        self._closing = AsyncExitStack()
         self.letters: Sequence[DeadLetter] = ()
 
-    async def __aenter__(self) -> Self:
+    async def open(self, parts: AsyncExitStack) -> None:
         """Raises: ConfigurationError where a topic is missing, KafkaError."""
-        try:
-            self._closing.push_async_callback(self._writer.stop)
-            await self._writer.start()
-            self._closing.push_async_callback(self._schemas.stop)
-            await self._schemas.start()
-            self.letters = await read_dead_letters(self._settings, self._codec, self._accepts)
-        except BaseException:
-            await self._closing.aclose()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._closing.aclose()
+        await started(self._writer, parts)
+        await started(self._schemas, parts)
+        self.letters = await read_dead_letters(self._settings, self._codec, self._accepts)
 
     async def redrive(
         self,
