@@ -149,21 +149,8 @@ class Serving:
             self.consumer.finish(*place, outputs)
         except RecordTooLarge as error:
             log.error("%s@%d: the answer does not fit a record: %s", *place, error)
-            self._refuse(record, place, request, error)
-
-    def _refuse(
-        self,
-        record: Record,
-        place: tuple[TopicPartition, int],
-        request: InferenceRequest,
-        error: RecordTooLarge,
-    ) -> None:
-        outputs = self._refusal(record, request, error)
-        try:
-            self.consumer.finish(*place, outputs)
-        except RecordTooLarge:
-            log.error("%s@%d does not fit a dead letter, and is not kept", *place)
-            self.consumer.finish(*place, outputs[:-1])
+            refusal = self._refusal(record, request, error)
+            self.consumer.finish_with_what_fits(*place, refusal)
 
     async def _outputs(
         self, record: Record, work: _Work

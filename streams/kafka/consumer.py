@@ -162,6 +162,12 @@ class ExactlyOnceConsumer:
             self._results[partition][offset] = outputs
         self._end(partition, offset)
 
+    def finish_with_what_fits(
+        self, partition: TopicPartition, offset: int, outputs: Sequence[Output]
+    ) -> None:
+        """The same, without the outputs that are too large: for the error about such a one."""
+        self.finish(partition, offset, self._limits.fitting(outputs))
+
     def hand_back(self, partition: TopicPartition, offset: int) -> None:
         """Leaves a record unfinished: whoever is assigned the partition next gets it again.
 

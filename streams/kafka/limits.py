@@ -1,9 +1,12 @@
 """How large a record may be: what we were told, and what brokers have refused since."""
 
+import logging
 from collections.abc import Sequence
 
 from schemas.errors import RecordTooLarge
 from streams.kafka.output import Output
+
+log = logging.getLogger(__name__)
 
 
 class SizeLimits:
@@ -33,6 +36,25 @@ class SizeLimits:
         except RecordTooLarge:
             return False
         return True
+
+    def fitting(self, outputs: Sequence[Output]) -> list[Output]:
+        """Those that their topics take; what is left out is told in the log.
+
+        For the answer to what was too large already: nothing smaller can be said of it.
+        """
+        fitting = []
+        for output in outputs:
+            if self.fit([output]):
+                fitting.append(output)
+            else:
+                key = (output.key or b"").decode(errors="backslashreplace")
+                log.error(
+                    "%s does not take %d bytes: what was to be kept there of %.100r is lost",
+                    output.topic,
+                    output.size,
+                    key,
+                )
+        return fitting
 
     def batch(self, topic: str) -> int:
         """How many bytes of records go into one batch, at most; one record always does."""

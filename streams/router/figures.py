@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from aiokafka import ConsumerRecord, TopicPartition
 
 from schemas.codec import Codec
-from schemas.errors import DecodeError, RecordTooLarge
+from schemas.errors import DecodeError
 from schemas.records import Response
 from streams.kafka.answers import from_timestamp
 from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
@@ -73,6 +73,8 @@ class MetricsAgent:
     async def run(self) -> None:
         """Counts and writes until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            # What fails in one of them ends them all: no response is left uncounted in silence.
+            self._tasks = tasks
             tasks.create_task(self._consumer.run())
             tasks.create_task(self._close_windows())
 
@@ -82,7 +84,7 @@ class MetricsAgent:
             response = self._codec.decode(Response, record.value or b"")
         except DecodeError:
             place = record.partition, record.offset
-            self._unread[place] = asyncio.create_task(self._read(record, place))
+            self._unread[place] = self._tasks.create_task(self._read(record, place))
             return
         self._count(record, response)
 
@@ -120,12 +122,7 @@ class MetricsAgent:
             error,
             "router",
         )
-        try:
-            self._consumer.finish(*place, [letter])
-        except RecordTooLarge:
-            log.error("it is too large to be kept")
-            self._consumer.finish(*place)
-            return
+        self._consumer.finish_with_what_fits(*place, [letter])
         self._metrics.count_dead_letter(record.topic, error.category)
 
     async def _close_windows(self) -> None:

@@ -158,11 +158,7 @@ class Router:
         except Exception as error:
             item.error = self._fault(item, error)
         assert item.error is not None
-        outputs = self._refusal(item, item.error)
-        if not self._limits.fit(outputs):
-            log.error("%s does not fit a dead letter, and is not kept", item.origin)
-            del outputs[-1]
-        return outputs
+        return self._limits.fitting(self._refusal(item, item.error))
 
     def _request(self, item: _Item) -> Output:
         message: Any = item.arrival.message
