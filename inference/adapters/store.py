@@ -168,7 +168,7 @@ class AdapterStore:
         """The engine opened the files by itself: what it read is what was verified, or is freed."""
         try:
             for state in adapter.files:
-                state.check_unchanged()
+                await asyncio.to_thread(state.check_unchanged)
         except MissingArtifact as error:
             await self._engine.unload(adapter.key)
             raise AdapterUnavailable(adapter.key, str(error)) from error
