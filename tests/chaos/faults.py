@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -113,8 +114,14 @@ class Fault:
 
 
 async def _kill_broker(run: Run, ground: Ground) -> None:
+    worker = run.fleet.of_role("worker")[0]
+    if takes_worker := ground.rng.random() < 0.5:
+        run.fleet.send(worker, signal.SIGKILL)
+        await run.fleet.until_ended(worker)
     # In this thread: the broker ends with the thread that has started it.
     ground.broker.kill_and_restart()
+    if takes_worker:
+        run.fleet.start(worker.name, worker.role)
 
 
 async def _restart_broker(run: Run, ground: Ground) -> None:
@@ -168,7 +175,12 @@ FAULTS = (
         act_seconds=45,
         rate=3,
     ),
-    Fault(name="broker killed", blow=_kill_broker, what="SIGKILL", act_seconds=20),
+    Fault(
+        name="broker killed",
+        blow=_kill_broker,
+        what="SIGKILL",
+        act_seconds=20,
+    ),
     Fault(
         name="broker stopped and started again", blow=_restart_broker, what="stop", act_seconds=25
     ),

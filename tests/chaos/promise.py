@@ -122,6 +122,7 @@ class Outcome:
         return (
             not self.lost
             and not self.doubled
+            and self.names == Counter(self.sent.places.values())
             and not any(self.unfinished.values())
             and self.counted_by_metrics == len(self.responses)
             and not self.crashed
