@@ -144,16 +144,23 @@ class WorkerProcess(Process):
 
     def _consume(self, serving: Serving) -> ExactlyOnceConsumer:
         settings = self._settings
+        topics = settings.topics
         consumer = ExactlyOnceConsumer(
             settings,
             settings.worker_group,
-            settings.topics.requests,
+            topics.requests,
             serving,
             ConsumerOptions(
                 max_in_flight=settings.max_in_flight or max(1024, 16 * self._limits.max_num_seqs),
                 linger_seconds=settings.flush_linger,
                 session_timeout=settings.session_timeout,
                 instance_id=settings.instance,
+                writes_to=(
+                    topics.responses,
+                    topics.replies,
+                    topics.requests,
+                    topics.dead_letters,
+                ),
             ),
             self._on_transaction,
             self._metrics.count_deleted,

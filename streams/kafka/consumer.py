@@ -45,7 +45,8 @@ class Handler(Protocol):
 class ConsumerOptions:
     """How a member takes part in its group; times in seconds.
 
-    A fetch is answered once there are ``fetch_min_bytes``, or after ``fetch_max_wait``.
+    A fetch is answered once there are ``fetch_min_bytes``, or after ``fetch_max_wait``. The
+    outputs go to ``writes_to``.
     """
 
     max_in_flight: int = 256
@@ -55,6 +56,7 @@ class ConsumerOptions:
     linger_seconds: float = 0.0
     session_timeout: float = 10.0
     instance_id: str | None = None
+    writes_to: Collection[str] = ()
 
 
 class ExactlyOnceConsumer:
@@ -356,7 +358,13 @@ class ExactlyOnceConsumer:
             consumer.seek(partition, 0)
             owner = PartitionOwner(
                 partition,
-                PartitionTransactions(self._settings, self._group, partition, self._limits),
+                PartitionTransactions(
+                    self._settings,
+                    self._group,
+                    partition,
+                    self._limits,
+                    self._options.writes_to,
+                ),
                 linger_seconds=self._options.linger_seconds,
                 on_transaction=self._on_transaction,
                 on_deleted=self._on_deleted,

@@ -7,7 +7,7 @@ is always: be assigned, initialise, and only then read the committed offset.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -19,6 +19,7 @@ from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     IllegalOperation,
     InvalidProducerEpoch,
+    KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
@@ -113,12 +114,21 @@ def partition_for(key: bytes, partitions: int) -> int:
 
 
 class PartitionTransactions:
-    """The transactional producer of one input partition during one assignment."""
+    """The transactional producer of one input partition during one assignment.
+
+    ``writes_to`` are the topics of its outputs: what earlier owners left open there is ended.
+    """
 
     def __init__(
-        self, settings: KafkaSettings, group: str, partition: TopicPartition, limits: SizeLimits
+        self,
+        settings: KafkaSettings,
+        group: str,
+        partition: TopicPartition,
+        limits: SizeLimits,
+        writes_to: Collection[str] = (),
     ) -> None:
         self._settings = settings
+        self._writes_to = writes_to
         self._limits = limits
         self._group = group
         self._partition = partition
@@ -149,6 +159,7 @@ class PartitionTransactions:
         except TimeoutError as error:
             raise KafkaTimeoutError("no producer could be initialised") from error
         self._doubt = Doubt(self._producer)
+        await self._end_what_is_open(self._producer)
         offsets = await admin.list_consumer_group_offsets(self._group, partitions=[self._partition])
         found = offsets.get(self._partition)
         if found is None:
@@ -158,6 +169,33 @@ class PartitionTransactions:
         if found.offset < 0:
             return None
         return Committed(found.offset, found.metadata or "")
+
+    async def _end_what_is_open(self, producer: AIOKafkaProducer) -> None:
+        """Aborts, by its markers, what an earlier owner's transaction left without any.
+
+        A lone broker that restarts in the midst of a commit may call it complete without having
+        written a marker (seen with Kafka 4.4.0). Its offset is then lost, but its records would
+        become visible with the next commit of this producer id, beside those written again.
+
+        Raises: KafkaError.
+        """
+        if not self._writes_to:
+            return
+        nothing = {self._partition: OffsetAndMetadata(0, "")}
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                counts = {topic: await self._partitions(topic) for topic in self._writes_to}
+                await producer.begin_transaction()
+                for topic, count in counts.items():
+                    for number in range(count):
+                        target = TopicPartition(topic, number)
+                        producer._txn_manager.maybe_add_partition_to_txn(target)
+                await producer.send_offsets_to_transaction(nothing, self._group)
+                await producer.abort_transaction()
+        except (TimeoutError, IllegalOperation, AssertionError) as error:
+            raise KafkaTimeoutError(f"what was open could not be ended: {error!r}") from error
+        if self._doubt is not None and self._doubt.is_cast:
+            raise KafkaConnectionError("a request was sent twice while what was open was ended")
 
     async def commit(self, outputs: Sequence[Output], committed: Committed) -> None:
         """Produces the outputs and commits the input's offset, both or neither.

@@ -67,6 +67,7 @@ class MetricsAgent:
                 fetch_max_wait=_FETCH_SECONDS,
                 session_timeout=settings.session_timeout,
                 instance_id=settings.instance,
+                writes_to=(self._topic, self._dead_letters),
             ),
         )
 

@@ -41,6 +41,13 @@ class OwnedPartitions:
         self._app = app
         self._settings = settings
         self._topic = topic
+        topics = settings.topics
+        self._writes_to = (
+            topics.requests,
+            topics.responses,
+            topics.replies,
+            topics.dead_letters,
+        )
         self._on_transaction = on_transaction
         self._on_deleted = on_deleted
         self._on_committed: Callable[[], None] = lambda: None
@@ -148,7 +155,7 @@ class OwnedPartitions:
         group = self._app.conf.id
         owner = PartitionOwner(
             partition,
-            PartitionTransactions(self._settings, group, partition, self._limits),
+            PartitionTransactions(self._settings, group, partition, self._limits, self._writes_to),
             linger_seconds=0.0,
             on_transaction=self._transaction_ended,
             on_deleted=self._on_deleted,
