@@ -33,3 +33,17 @@ def test_a_refused_batch_halves_batches_and_lets_records_be() -> None:
     limits.refused("a", records=2, size=40)
     assert (limits.batch("a"), limits.batch("b")) == (20, 100)
     assert limits.fit([output("a", 100)])
+
+
+def test_what_is_too_large_is_left_out_wherever_it_stands(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    limits = SizeLimits(100)
+    limits.refused("responses", records=1, size=50)
+    answer, letter = output("responses", 50), output("dead-letters", 100)
+    assert limits.fitting([answer, letter]) == [letter]
+    assert limits.fitting([letter, output("responses", 49), answer]) == [
+        letter,
+        output("responses", 49),
+    ]
+    assert "responses does not take 50 bytes" in caplog.text
