@@ -8,7 +8,7 @@ is always: be assigned, initialise, and only then read the committed offset.
 import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -81,6 +81,18 @@ class Refused(OwnershipLost):
     """
 
 
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What the transactions of one process leave behind, whichever assignment made them.
+
+    ``topics`` are those that outputs go to; ``attempted``, what each input partition's last
+    transaction was to commit, whatever became of it.
+    """
+
+    topics: Collection[str] = ()
+    attempted: dict[TopicPartition, Committed] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class _Batch:
     """Records for one partition of an output topic; `size` is theirs, in bytes."""
@@ -116,7 +128,7 @@ def partition_for(key: bytes, partitions: int) -> int:
 class PartitionTransactions:
     """The transactional producer of one input partition during one assignment.
 
-    ``writes_to`` are the topics of its outputs: what earlier owners left open there is ended.
+    ``traces`` are this process's; without them nothing of an earlier assignment is settled.
     """
 
     def __init__(
@@ -125,10 +137,10 @@ class PartitionTransactions:
         group: str,
         partition: TopicPartition,
         limits: SizeLimits,
-        writes_to: Collection[str] = (),
+        traces: Traces | None = None,
     ) -> None:
         self._settings = settings
-        self._writes_to = writes_to
+        self._traces = traces or Traces()
         self._limits = limits
         self._group = group
         self._partition = partition
@@ -159,7 +171,11 @@ class PartitionTransactions:
         except TimeoutError as error:
             raise KafkaTimeoutError("no producer could be initialised") from error
         self._doubt = Doubt(self._producer)
-        await self._end_what_is_open(self._producer)
+        committed = await self._committed(admin)
+        await self._settle(self._producer, committed)
+        return committed
+
+    async def _committed(self, admin: AIOKafkaAdminClient) -> Committed | None:
         offsets = await admin.list_consumer_group_offsets(self._group, partitions=[self._partition])
         found = offsets.get(self._partition)
         if found is None:
@@ -170,32 +186,39 @@ class PartitionTransactions:
             return None
         return Committed(found.offset, found.metadata or "")
 
-    async def _end_what_is_open(self, producer: AIOKafkaProducer) -> None:
-        """Aborts, by its markers, what an earlier owner's transaction left without any.
+    async def _settle(self, producer: AIOKafkaProducer, committed: Committed | None) -> None:
+        """Makes this process's last transaction whole, should the broker have done it by halves.
 
         A lone broker that restarts in the midst of a commit may call it complete without having
-        written a marker (seen with Kafka 4.4.0). Its offset is then lost, but its records would
-        become visible with the next commit of this producer id, beside those written again.
+        written all its markers (seen with Kafka 4.4.0). Records without one would become visible
+        with the next commit of this producer id. So another transaction writes markers wherever
+        the last one may have written records: to commit them where its offset is committed, and
+        else, as they will be written again, to abort them.
 
         Raises: KafkaError.
         """
-        if not self._writes_to:
+        attempted = self._traces.attempted.get(self._partition)
+        if attempted is None:
             return
-        nothing = {self._partition: OffsetAndMetadata(0, "")}
+        is_committed = attempted == committed
+        offset = OffsetAndMetadata(attempted.offset, attempted.metadata)
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                counts = {topic: await self._partitions(topic) for topic in self._writes_to}
+                counts = {topic: await self._partitions(topic) for topic in self._traces.topics}
                 await producer.begin_transaction()
                 for topic, count in counts.items():
                     for number in range(count):
                         target = TopicPartition(topic, number)
                         producer._txn_manager.maybe_add_partition_to_txn(target)
-                await producer.send_offsets_to_transaction(nothing, self._group)
-                await producer.abort_transaction()
+                await producer.send_offsets_to_transaction({self._partition: offset}, self._group)
+                if is_committed:
+                    await producer.commit_transaction()
+                else:
+                    await producer.abort_transaction()
         except (TimeoutError, IllegalOperation, AssertionError) as error:
-            raise KafkaTimeoutError(f"what was open could not be ended: {error!r}") from error
+            raise KafkaTimeoutError(f"the last transaction was not settled: {error!r}") from error
         if self._doubt is not None and self._doubt.is_cast:
-            raise KafkaConnectionError("a request was sent twice while what was open was ended")
+            raise KafkaConnectionError("a request was sent twice while that was settled")
 
     async def commit(self, outputs: Sequence[Output], committed: Committed) -> None:
         """Produces the outputs and commits the input's offset, both or neither.
@@ -206,6 +229,7 @@ class PartitionTransactions:
         if self._producer is None or self._doubt is None or self._doubt.is_cast:
             raise OutcomeUnknown(f"{self._partition}: the producer is of no use")
         self._limits.check(outputs)
+        self._traces.attempted[self._partition] = committed
         offsets = {self._partition: OffsetAndMetadata(committed.offset, committed.metadata)}
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):

@@ -13,7 +13,7 @@ from streams.kafka.access import forbidden, unseen
 from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
 from streams.kafka.owner import OnDeleted, OnTransaction, Outcome, PartitionOwner
-from streams.kafka.transactions import PartitionTransactions
+from streams.kafka.transactions import PartitionTransactions, Traces
 from streams.kafka.window import MetadataInvalid, OffsetBeyondLog
 from streams.router.faust_app import RouterApp
 from streams.router.settings import RouterSettings
@@ -42,11 +42,8 @@ class OwnedPartitions:
         self._settings = settings
         self._topic = topic
         topics = settings.topics
-        self._writes_to = (
-            topics.requests,
-            topics.responses,
-            topics.replies,
-            topics.dead_letters,
+        self._traces = Traces(
+            (topics.requests, topics.responses, topics.replies, topics.dead_letters)
         )
         self._on_transaction = on_transaction
         self._on_deleted = on_deleted
@@ -155,7 +152,7 @@ class OwnedPartitions:
         group = self._app.conf.id
         owner = PartitionOwner(
             partition,
-            PartitionTransactions(self._settings, group, partition, self._limits, self._writes_to),
+            PartitionTransactions(self._settings, group, partition, self._limits, self._traces),
             linger_seconds=0.0,
             on_transaction=self._transaction_ended,
             on_deleted=self._on_deleted,

@@ -14,7 +14,7 @@ from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
 from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
 from streams.kafka.settings import KafkaSettings
-from streams.kafka.transactions import PartitionTransactions
+from streams.kafka.transactions import PartitionTransactions, Traces
 from streams.kafka.window import Committed, decode_bitmap
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.members import Hands, eventually, member, metadata
@@ -205,6 +205,41 @@ async def test_a_fenced_owner_writes_nothing_and_drops_what_the_other_has_done(
     assert values(cluster, target) == [b"of the other", b"2"]
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_a_takeover_settles_the_last_transaction_of_its_process_by_its_offset(
+    cluster: Cluster, kafka_settings: KafkaSettings, group: str, is_lost: bool
+) -> None:
+    source, target = cluster.create("in"), cluster.create("out", partitions=3)
+    limits = SizeLimits(kafka_settings.max_record_bytes)
+    traces = Traces([target, "nowhere"])
+
+    async def take_over() -> tuple[PartitionTransactions, Committed | None]:
+        owner = PartitionTransactions(
+            kafka_settings, group, TopicPartition(source, 0), limits, traces
+        )
+        return owner, await owner.initialise(admin)
+
+    def ends() -> list[int]:
+        return [cluster.log_range(target, number)[1] for number in range(3)]
+
+    admin = AIOKafkaAdminClient(**kafka_settings.client_kwargs())
+    await admin.start()
+    first, committed = await take_over()
+    # A process's first takeover knows of nothing to settle.
+    assert (committed, ends()) == (None, [0, 0, 0])
+    await first.commit([Output(target, b"x", partition=0)], Committed(1))
+    await first.close()
+    if is_lost:
+        traces.attempted[TopicPartition(source, 0)] = Committed(7)
+    second, committed = await take_over()
+    await second.close()
+    # A record and its marker; and one everywhere, which changes nothing of what is settled.
+    assert (committed, ends()) == (Committed(1), [3, 1, 1])
+    assert cluster.committed(group, source) == 1
+    assert values(cluster, target) == [b"x"]
+    await admin.close()
 
 
 async def test_what_retention_has_deleted_is_reported_and_the_rest_consumed(
