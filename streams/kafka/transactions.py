@@ -153,8 +153,7 @@ class PartitionTransactions:
         """Fences earlier owners, then reads what they committed; None where nobody did.
 
         An earlier owner's open transaction is aborted by this, one that is being committed is
-        waited for: what is read afterwards is final, but for what docs/operations.md tells of
-        Kafka 4.4 and a lone broker.
+        waited for: what is read afterwards is final.
 
         Raises: KafkaError.
         """

@@ -36,7 +36,6 @@ class Faults:
     broker: KillableBroker
     proxy: Proxy
     away_seconds: float
-    is_soak: bool
     #: What each process said on /ready during a fault.
     said: dict[str, set[str]] = field(default_factory=dict)
 
@@ -50,12 +49,9 @@ class Faults:
         await self._listen("swallowed")
         self.proxy.forward()
         await self._until_ready()
-        if not self.is_soak:
-            return
         await next_burst(traffic)
-        # In this thread: the broker ends with the thread that has started it. Not by SIGTERM: Kafka
-        # 4.4 then calls transactions complete whose markers it has not written.
-        self.broker.kill()
+        # In this thread: the broker ends with the thread that has started it.
+        self.broker.stop()
         await self._listen("stopped")
         self.broker.start()
         await self._until_ready()
@@ -98,9 +94,7 @@ def endured(
         proxy.forward_to(broker.address)
         is_soak = request.config.getoption("--soak")
         with Run(proxy.address, folder, ENGINE) as run:
-            faults = Faults(
-                run, broker, proxy, away_seconds=30.0 if is_soak else 11.0, is_soak=is_soak
-            )
+            faults = Faults(run, broker, proxy, away_seconds=30.0 if is_soak else 11.0)
             plan = Plan(
                 queries=1200 if is_soak else 500,
                 seconds=90.0 if is_soak else 30.0,
