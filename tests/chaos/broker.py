@@ -39,16 +39,12 @@ class KillableBroker:
             timeout=_READY_SECONDS,
         )
 
-    def kill(self) -> None:
-        """SIGKILL; `start` starts it again on the same files."""
+    def kill_and_restart(self) -> None:
+        """SIGKILL, and a new start on the same files."""
         pid = self._processes.find(broker.NAME, self._record)
         assert pid is not None and self._record is not None
         os.kill(pid, signal.SIGKILL)
         self._processes.stop({broker.NAME: self._record}, patience=10.0)
-
-    def kill_and_restart(self) -> None:
-        """SIGKILL, and a new start on the same files."""
-        self.kill()
         self.start()
 
     def stop(self) -> None:
