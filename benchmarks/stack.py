@@ -110,7 +110,8 @@ def running_stack(variables: Mapping[str, str]) -> Iterator[Stack]:
     """
     with tempfile.TemporaryDirectory(prefix="lorelay-bench-") as name:
         folder = Path(name)
-        with running_broker(folder) as kafka:
+        # As `lorelay up` starts it: what is measured is what users have.
+        with running_broker(folder, starts_fast=False) as kafka:
             stack = Stack(folder, kafka, variables)
             asyncio.run(create_topics(stack.settings, stack.settings.topics.specs(PARTITIONS)))
             try:

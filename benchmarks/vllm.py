@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from benchmarks.client import Client, Reply
+from benchmarks.cpu import warm_up
 from benchmarks.figures import Aim
 from benchmarks.piece import PieceFailed, run_piece, server
 from benchmarks.plan import Plan
@@ -45,6 +46,7 @@ def run(plan: Plan) -> None:
     folders = {name: str(folder) for name, folder in adapters.items()}
     with running_stack(plan.settings) as stack:
         stack.register(list(adapters.values()))
+        _warm_up_the_broker(plan, stack, adapters[ADAPTERS[0]])
         for _ in plan.each_round(NAME):
             plan.say("AsyncLLM alone")
             alone = run_piece(
@@ -58,6 +60,15 @@ def run(plan: Plan) -> None:
             plan.say("router and worker through Kafka")
             through_kafka = _kafka(plan, stack, base, list(adapters.values()))
             _add(plan, alone, over_http, through_kafka)
+
+
+def _warm_up_the_broker(plan: Plan, stack: Stack, adapter: Path) -> None:
+    """Lets its JVM compile what is hot, without vLLM, before anything is measured."""
+    plan.say("the broker warms up")
+    echo = {"LORELAY_ENGINE": "echo"} | base_variables(adapter)
+    stack.start(ROUTER, WORKER, variables=echo)
+    warm_up(stack, plan.size(4_000, 500))
+    stack.stop()
 
 
 def _add(plan: Plan, alone: Any, over_http: Any, through_kafka: Any) -> None:

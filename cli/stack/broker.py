@@ -136,13 +136,15 @@ def start(
     settings: BrokerSettings,
     processes: Processes,
     environment: Mapping[str, str],
-    short_lived: bool = False,
+    *,
+    starts_fast: bool = False,
+    ends_with_us: bool = False,
 ) -> ProcessRecord:
     """Format the data folder if it is new, and start the broker; `broker_probe` says when it is up.
 
-    ``short_lived`` is for tests: it starts faster and gets slower in the long run, and is killed
-    when the starting thread ends (where setpriv(1) is there), so that a killed test run leaves
-    no broker behind. Raises ConfigurationError without Java or jars.
+    With ``starts_fast`` it is up sooner and slower in the long run; with ``ends_with_us`` it is
+    killed when the starting thread ends (where setpriv(1) is there), so that a killed test run
+    leaves no broker behind. Raises ConfigurationError without Java or jars.
     """
     java = find_java()
     if not (settings.jars / ".ready").exists():
@@ -155,9 +157,9 @@ def start(
     classpath = f"{settings.jars}/*"
     if not (settings.log_dir / "meta.properties").exists():
         _format(java, classpath, settings)
-    options = [*_JVM_OPTIONS, *(_START_FAST if short_lived else ()), "-cp", classpath]
+    options = [*_JVM_OPTIONS, *(_START_FAST if starts_fast else ()), "-cp", classpath]
     command = [java, *options, "kafka.Kafka", str(settings.properties_file)]
-    if short_lived and (setpriv := shutil.which("setpriv")):
+    if ends_with_us and (setpriv := shutil.which("setpriv")):
         command = [setpriv, "--pdeathsig", "KILL", *command]
     return processes.start(NAME, command, environment)
 
@@ -210,19 +212,19 @@ def _format(java: str, classpath: str, settings: BrokerSettings) -> None:
 
 
 @contextmanager
-def running_broker(folder: Path, jars: Path = JARS) -> Iterator[str]:
+def running_broker(folder: Path, jars: Path = JARS, *, starts_fast: bool = True) -> Iterator[str]:
     """A broker of its own in ``folder``, for tests and benchmarks; gives its host:port."""
     data = StackFolder(folder).kafka_data
     settings = BrokerSettings(data, ports.free_port(), ports.free_port(), jars)
-    with running(settings, folder):
+    with running(settings, folder, starts_fast=starts_fast):
         yield settings.address
 
 
 @contextmanager
-def running(settings: BrokerSettings, folder: Path) -> Iterator[None]:
+def running(settings: BrokerSettings, folder: Path, *, starts_fast: bool = True) -> Iterator[None]:
     """That broker, until the end of the context; its log is in ``folder``."""
     processes = Processes(StackFolder(folder))
-    record = start(settings, processes, os.environ, short_lived=True)
+    record = start(settings, processes, os.environ, starts_fast=starts_fast, ends_with_us=True)
     probe: Probe = broker_probe(settings.address)
     try:
         wait_until_ready(

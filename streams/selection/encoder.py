@@ -130,15 +130,20 @@ def _ends(text: str) -> str:
     return text[: MAX_CHARACTERS - _TAIL_CHARACTERS - 1] + " " + text[-_TAIL_CHARACTERS:]
 
 
-def load_encoder(name: str = DEFAULT_ENCODER, *, threads: int = 2) -> SentenceEncoder:
+def load_encoder(name: str = DEFAULT_ENCODER, *, threads: int = 2) -> Encoder:
     """The encoder of that name: ``use-multilingual``, ``minilm``, a folder, or a hub name.
 
-    The first two bring their weights in their packages. Takes seconds and some hundred
-    megabytes, nearly all of it for importing PyTorch.
+    The first two bring their weights in their packages. Names with a ``+`` between them are
+    joined: ``use-multilingual+minilm``. Takes seconds and some hundred megabytes, nearly all of
+    it for importing PyTorch.
 
     Raises ``ConfigurationError`` where there is no such encoder.
     """
-    return SentenceEncoder(name, _load_model(name), threads)
+    from streams.selection.joined import SEPARATOR, JoinedEncoder
+
+    names = [name] if Path(name).expanduser().is_dir() else name.split(SEPARATOR)
+    encoders = [SentenceEncoder(part, _load_model(part), threads) for part in names]
+    return JoinedEncoder(encoders) if len(encoders) > 1 else encoders[0]
 
 
 def _load_model(name: str) -> "SentenceTransformer":
@@ -163,6 +168,11 @@ def _open(name: str, kind: type["SentenceTransformer"]) -> "SentenceTransformer"
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
     folder = Path(name).expanduser()
+    if not name.strip():
+        raise ConfigurationError(
+            "An encoder has no name: name 'use-multilingual', 'minilm', a folder, a hub name, or "
+            "several of them with a + between."
+        )
     if not folder.is_dir() and name.startswith(("/", ".", "~")):
         raise ConfigurationError(
             f"There is no folder {name} to load an encoder from: name one that holds a "

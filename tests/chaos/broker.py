@@ -31,7 +31,9 @@ class KillableBroker:
 
     def start(self) -> None:
         """Returns when it answers."""
-        record = broker.start(self._settings, self._processes, os.environ, short_lived=True)
+        record = broker.start(
+            self._settings, self._processes, os.environ, starts_fast=True, ends_with_us=True
+        )
         self._record = record
         wait_until_ready(
             {broker.NAME: broker_probe(self.address)},

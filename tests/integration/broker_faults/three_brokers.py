@@ -111,7 +111,11 @@ class ThreeBrokers:
 
     def _start(self, node: int) -> None:
         self._records[node] = start(
-            self._settings[node], self._processes(node), os.environ, short_lived=True
+            self._settings[node],
+            self._processes(node),
+            os.environ,
+            starts_fast=True,
+            ends_with_us=True,
         )
 
     def _wait(self, nodes: Sequence[int]) -> None:

@@ -7,4 +7,6 @@ from streams.selection.encoder import SentenceEncoder, load_encoder
 
 @pytest.fixture(scope="session")
 def use() -> SentenceEncoder:
-    return load_encoder("use-multilingual", threads=2)
+    encoder = load_encoder("use-multilingual", threads=2)
+    assert isinstance(encoder, SentenceEncoder)
+    return encoder

@@ -103,6 +103,21 @@ def test_minilm_is_the_model_of_its_package() -> None:
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(len(TEXTS)), abs=1e-5)
 
 
+def test_joined_encoders_liken_texts_by_the_mean_of_their_likenesses(use: SentenceEncoder) -> None:
+    joined = load_encoder("use-multilingual+minilm", threads=1)
+    vectors, minilm = joined.encode(TEXTS), load_encoder("minilm", threads=1).encode(TEXTS)
+    assert joined.name == "use-multilingual+minilm"
+    assert vectors.shape == (len(TEXTS), joined.dimensions) == (len(TEXTS), 512 + 384)
+    both = (use.encode(TEXTS) @ use.encode(TEXTS).T + minilm @ minilm.T) / 2
+    assert vectors @ vectors.T == pytest.approx(both, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["minilm+", "+", " ", "minilm+minilm"])
+def test_encoders_that_cannot_be_joined_are_a_plain_mistake(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="no name|one of its parts twice"):
+        load_encoder(name)
+
+
 def test_a_missing_folder_is_a_plain_mistake(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"There is no folder .*nowhere"):
         load_encoder(str(tmp_path / "nowhere"))
