@@ -16,13 +16,13 @@ from rich.table import Table
 
 from cli.plain_errors import plain_errors
 from cli.query_client import quieten_clients
+from cli.registry_reading import read_registry
 from schemas.codec import Codec
 from schemas.errors import ConfigurationError, LorelayError, RegistrationRefused, RegistryConflict
 from schemas.json_form import to_json
 from schemas.records import AdapterVersion
 from streams.kafka.settings import KafkaSettings
 from streams.registry.candidate import read_candidate
-from streams.registry.follow import RegistryFollower
 from streams.registry.reader import Registry
 from streams.registry.validation import Novelty
 from streams.registry.writer import RegistryWriter
@@ -99,7 +99,7 @@ def list_versions(
     lorelay adapters list --json | jq -r '.[].adapter_id'
     """
     quieten_clients()
-    registry = asyncio.run(_read(KafkaSettings()))
+    registry = asyncio.run(read_registry(KafkaSettings()))
     shown = [v for v in registry.versions() if everything or v.status not in ("retired", "failed")]
     if as_json:
         typer.echo(json.dumps([json.loads(to_json(version)) for version in shown], indent=2))
@@ -130,7 +130,7 @@ def show(
     lorelay adapters show legal-qa --examples 20
     """
     quieten_clients()
-    registry = asyncio.run(_read(KafkaSettings()))
+    registry = asyncio.run(read_registry(KafkaSettings()))
     version = registry.get(reference) or registry.resolve(reference)
     if as_json:
         typer.echo(to_json(version, indent=True))
@@ -140,16 +140,6 @@ def show(
     for example in (registry.examples(version.key) or ())[:example_count]:
         mark = "  [dim](held out)[/]" if example.held_out else ""
         console.print(f"  {escape(example.text)}{mark}", soft_wrap=True)
-
-
-async def _read(settings: KafkaSettings) -> Registry:
-    async with plain_errors(settings):
-        follower = RegistryFollower(settings, Codec())
-        try:
-            await follower.start()
-        finally:
-            await follower.stop()
-    return follower.registry
 
 
 async def _register(

@@ -8,13 +8,9 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from cli.printable import printable
 from streams.kafka.dead_letters.letter import DeadLetter
 from streams.kafka.dead_letters.redrive import Plan
-
-
-def printable(text: str) -> str:
-    """The text with escapes for whatever would steer the terminal: it may be anybody's bytes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def table(letters: Sequence[DeadLetter]) -> Table:

@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from cli.dead_letter_display import as_json as letter_json
-from cli.dead_letter_display import counted, details, plan_lines, printable, table
+from cli.dead_letter_display import counted, details, plan_lines, table
 from cli.plain_errors import plain_errors
+from cli.printable import printable
 from cli.query_client import quieten_clients
 from schemas.codec import Codec
 from schemas.errors import ConfigurationError, LorelayError

@@ -1,40 +1,23 @@
 """`lorelay route`."""
 
-import asyncio
 import json
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from time import perf_counter
 from typing import Annotated
 
 import typer
-from aiokafka.errors import KafkaError
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from cli.query_client import quieten_clients, unreachable
-from schemas.codec import Codec
-from schemas.errors import ConfigurationError
-from schemas.records import Query, Routing
+from cli.explanation_display import Outcome, candidates, explanation_json, neighbours, verdict
+from cli.query_client import quieten_clients
+from cli.selection_sources import EncoderName, Folders, learnt, read_source, router_settings
+from schemas.records import Query
 from schemas.validation import validate_query
-from streams.registry.follow import RegistryFollower
 from streams.router.decisions import selected_routing
-from streams.router.knowledge import Knowledge
 from streams.router.settings import RouterSettings
-from streams.selection.encoder import load_encoder
-from streams.selection.selector import Selector
-
-_BAR_CELLS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """``elapsed_ms`` is what encoding and selecting took; ``adapters`` were compared."""
-
-    routing: Routing
-    adapters: int
-    elapsed_ms: float
+from streams.selection.calibration import FALSE_REJECT
 
 
 def route(
@@ -42,87 +25,58 @@ def route(
     language: Annotated[
         str | None, typer.Option("--language", "-l", help="Of the question, as de; or detected.")
     ] = None,
+    folders: Folders = None,
+    encoder: EncoderName = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="use-multilingual, minilm, a folder or a hub name; else the router's."),
-    ] = None,
 ) -> None:
     """Show which adapter a text selects, and why, without generating anything.
 
-    The selection is made here, as routers make it, from the registry's examples.
+    The selection is made here, as routers make it, from the registry's examples or from those in
+    folders. A score is compared with the adapter's threshold for the text's language, a margin is
+    the lead over the second or what is missing to the nearest; the examples that are nearest to
+    the text stand below.
+
+    Examples:
+
+    lorelay route "How may sepsis show itself?"
+
+    lorelay route "Wie zeigt sich eine Sepsis?" --json | jq .explanation.adapters
+
+    lorelay route "Darf ich hier angeln?" --examples adapters/fishing-qa-v1
     """
     quieten_clients()
-    settings = RouterSettings() if encoder is None else RouterSettings(encoder=encoder)
+    settings = router_settings(encoder)
     validate_query(Query(prompt=text, language=language), settings.topics)
     console = Console(highlight=False)
-    outcome = asyncio.run(_decide(settings, text, language))
+    outcome = _decide(settings, text, language, folders or [], may_be_empty=as_json)
     if as_json:
-        typer.echo(json.dumps(asdict(outcome.routing), ensure_ascii=False, indent=2))
+        routing = asdict(selected_routing(outcome.explanation.decision))
+        explained = {"explanation": explanation_json(outcome)}
+        typer.echo(json.dumps(routing | explained, ensure_ascii=False, indent=2))
         return
-    if not outcome.adapters:
-        raise ConfigurationError(
-            "No adapter can be selected yet: register one that has examples with "
-            "`lorelay adapters register FOLDER`."
-        )
-    console.print(_candidates(outcome.routing))
-    console.print(_verdict(outcome, settings.encoder), soft_wrap=True)
+    console.print(candidates(outcome.explanation))
+    console.print(verdict(outcome), soft_wrap=True)
+    console.print(neighbours(outcome.explanation))
 
 
-async def _decide(settings: RouterSettings, text: str, language: str | None) -> _Outcome:
-    """Raises: ConfigurationError where the cluster or the encoder is not there."""
-    follower = RegistryFollower(settings, Codec())
-    with (
-        Console(stderr=True).status("Reading the registry") as status,
-        ThreadPoolExecutor(1) as executor,
-    ):
-        try:
-            await follower.start()
-        except KafkaError as error:
-            raise await unreachable(settings, error) from error
-        finally:
-            await follower.stop()
-        status.update(f"Loading the encoder {settings.encoder}")
-        loop = asyncio.get_running_loop()
-        encoder = await loop.run_in_executor(executor, load_encoder, settings.encoder)
-        status.update("Learning the adapters' examples")
-        knowledge = Knowledge(Selector(encoder), follower.registry, executor)
-        await knowledge.refresh()
+def _decide(
+    settings: RouterSettings,
+    text: str,
+    language: str | None,
+    folders: Sequence[Path],
+    may_be_empty: bool,
+) -> Outcome:
+    """Raises: ConfigurationError where the cluster, an adapter or the encoder is not there."""
+    with Console(stderr=True).status("Reading the registry") as status:
+        source = read_source(settings, folders, status)
+        if not may_be_empty:
+            source.check_not_empty()
+        selector = learnt(settings, source, FALSE_REJECT, status)
+        encode = selector.encoder.encode
+        encode(["Warm up."])  # what loads on first use is no cost of the query
         started = perf_counter()
-        (decision,) = await loop.run_in_executor(executor, knowledge.select, [text], [language])
+        vectors = encode([text])
+        selector.select(vectors, [text], [language])
         elapsed_ms = (perf_counter() - started) * 1000
-    return _Outcome(selected_routing(decision), knowledge.adapters, elapsed_ms)
-
-
-def _candidates(routing: Routing) -> Table:
-    table = Table("adapter", "score", "", box=None, pad_edge=False)
-    for candidate in routing.candidates:
-        chosen = candidate.adapter == routing.adapter
-        cells = round(max(0.0, min(1.0, candidate.score)) * _BAR_CELLS)
-        table.add_row(
-            candidate.adapter,
-            f"{candidate.score:.3f}",
-            "━" * cells,
-            style="bold green" if chosen else "dim",
-        )
-    return table
-
-
-def _verdict(outcome: _Outcome, encoder: str) -> str:
-    routing = outcome.routing
-    figures = {
-        "score": routing.score,
-        "threshold": routing.threshold,
-        "margin": routing.margin,
-        "probability": routing.probability,
-    }
-    known = [f"{name} {value:.2f}" for name, value in figures.items() if value is not None]
-    return "\n".join(
-        [
-            "",
-            f"[bold]{escape(routing.adapter or 'The base model')}[/]",
-            escape(routing.reason),
-            " · ".join([*known, f"language {routing.language or 'not told'}"]),
-            f"[dim]{escape(encoder)}, {outcome.adapters} adapters, {outcome.elapsed_ms:.1f} ms[/]",
-        ]
-    )
+        (explanation,) = selector.explain(vectors, [text], [language])
+    return Outcome(explanation, settings.encoder, len(selector.adapters), elapsed_ms)

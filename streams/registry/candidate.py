@@ -60,6 +60,15 @@ def read_candidate(path: Path, now: datetime, examples: Path | None = None) -> C
     )
 
 
+def read_description(path: Path, now: datetime) -> Candidate:
+    """As ``read_candidate``, but the weights are not looked at, nor need they be there yet."""
+    metadata, tree = _metadata(path)
+    version = read_metadata(tree, now)
+    check_names(version)
+    learnt = _examples(None, _folder(metadata, tree), metadata.parent)
+    return Candidate(_with_parts(version, learnt), learnt, tuple(_warnings(learnt)))
+
+
 def _with_parts(version: AdapterVersion, examples: tuple[Example, ...]) -> AdapterVersion:
     return replace(version, example_parts=len(split(version, examples)))
 

@@ -1,7 +1,7 @@
 """The choice of an adapter for a query, with its reason."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 import numpy as np
@@ -17,8 +17,10 @@ from streams.selection.calibration import (
 )
 from streams.selection.decision import Decision, decide
 from streams.selection.encoder import Encoder
+from streams.selection.explanation import Explanation, explain
 from streams.selection.index import ExampleIndex, Vectors
 from streams.selection.language import LanguageDetector, primary_language
+from streams.selection.material import Material
 from streams.selection.rivalry import Rivalry, ThresholdTable, fit_rivalry
 
 __all__ = ["Decision", "Selector"]
@@ -29,11 +31,13 @@ MARGIN_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class _Learnt:
-    """What is kept of one adapter."""
+    """What is kept of one adapter; ``examples`` has one for each row of ``vectors``."""
 
+    examples: tuple[Example, ...]
     vectors: Vectors
     texts: CalibrationTexts
     thresholds: Thresholds
+    listed: frozenset[str]
     languages: frozenset[str]
 
 
@@ -74,6 +78,15 @@ class Selector:
         """What was fitted for an adapter; KeyError where it wasn't learnt."""
         return self._state.learnt[adapter].thresholds
 
+    def material(self, adapter: str) -> Material:
+        """What an adapter is selected by; KeyError where it wasn't learnt."""
+        return _material(self._state.learnt[adapter])
+
+    @property
+    def background(self) -> Background:
+        """The queries of no particular topic, as this encoder sees them."""
+        return self._background
+
     def learn(
         self, adapter: str, examples: Sequence[Example], languages: Iterable[str] = ()
     ) -> None:
@@ -109,6 +122,26 @@ class Selector:
         scores = state.index.scores(centred(vectors, self._background.centre))
         return decide(state.index.adapters, scores, spoken, state.table, state.rivalry)
 
+    def explain(
+        self, vectors: Vectors, texts: Sequence[str], languages: Sequence[str | None]
+    ) -> list[Explanation]:
+        """The decisions that ``select`` makes of the same queries, each with what led to it."""
+        state = self._state
+        queries = centred(vectors, self._background.centre)
+        spoken = _languages(state.detector, texts, languages)
+        scores = state.index.scores(queries)
+        adapters = state.index.adapters
+        decided = decide(adapters, scores, spoken, state.table, state.rivalry)
+        return [
+            explain(
+                decision,
+                query,
+                dict(zip(adapters, row, strict=True)),
+                lambda adapter: _material(state.learnt[adapter]),
+            )
+            for decision, query, row in zip(decided, queries, scores.tolist(), strict=True)
+        ]
+
     def _learnt(self, examples: Sequence[Example], listed: set[str]) -> _Learnt | None:
         if not examples:
             return None
@@ -126,7 +159,12 @@ class Selector:
             self._for_scores,
         )
         return _Learnt(
-            vectors, calibrating, thresholds, frozenset(listed.union(filter(None, spoken)))
+            tuple(map(_spoken_in, examples, spoken)),
+            vectors,
+            calibrating,
+            thresholds,
+            frozenset(listed),
+            frozenset(listed.union(filter(None, spoken))),
         )
 
     def _fitted(self, learnt: Mapping[str, _Learnt]) -> _State:
@@ -138,6 +176,14 @@ class Selector:
         rivalry = fit_rivalry(index, texts, table, self._background, self._for_margin)
         spoken = frozenset[str]().union(*(kept.languages for kept in learnt.values()))
         return _State(learnt, index, table, rivalry, LanguageDetector(spoken))
+
+
+def _material(learnt: _Learnt) -> Material:
+    return Material(learnt.examples, learnt.vectors, learnt.thresholds, learnt.listed)
+
+
+def _spoken_in(example: Example, language: str | None) -> Example:
+    return example if example.language == language else replace(example, language=language)
 
 
 def _languages(

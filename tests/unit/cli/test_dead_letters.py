@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from rich.console import Console
 
-from cli.dead_letter_display import as_json, details, printable, table
+from cli.dead_letter_display import as_json, details, table
 from cli.dead_letters import parse_time
 from cli.main import main
+from cli.printable import printable
 from schemas.errors import ConfigurationError
 from tests.unit.streams.kafka.dead_letters.factories import letter
 from tests.unit.streams.kafka.dead_letters.strategies import Anything, anything

@@ -6,7 +6,7 @@ import pytest
 
 from schemas.errors import RegistrationRefused
 from schemas.records import Example
-from streams.registry.candidate import read_candidate
+from streams.registry.candidate import read_candidate, read_description
 from tests.unit.streams.registry.factories import NOW, metadata, write_adapter, write_weights
 
 
@@ -26,6 +26,23 @@ def test_a_folder_is_read_and_left_as_it_is(tmp_path: Path) -> None:
     assert len(candidate.examples) == 5
     assert candidate.warnings == ()
     assert contents(folder) == before
+
+
+def test_a_description_needs_no_weights_and_is_otherwise_the_same(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "a")
+    whole = read_candidate(folder, NOW)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        (folder / name).unlink()
+    described = read_description(folder, NOW)
+    assert described.examples == whole.examples
+    assert described.version.key == whole.version.key
+    assert described.version.example_parts == whole.version.example_parts == 1
+    assert described.version.artifact is None
+
+
+def test_a_description_without_metadata_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RegistrationRefused, match=r"no metadata\.json"):
+        read_description(tmp_path, NOW)
 
 
 def test_metadata_may_have_any_name_in_its_folder(tmp_path: Path) -> None:
