@@ -1,4 +1,4 @@
-"""How an evaluation looks: tables, and JSON."""
+"""How an evaluation looks: tables, a heat map, and JSON."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -34,9 +34,9 @@ def parts(evaluation: Evaluation, encoder: str, mistakes: int) -> Iterator[Rende
     if evaluation.known:
         first = evaluation.known[0]
         yield Text.from_markup(
-            f"\n[yellow]Note:[/] {len(evaluation.known):,} of the queries stand word for word "
-            f"among the adapters' examples, the first in {escape(first.place)}: they make the "
-            "figures too good, leave them out."
+            f"\n[yellow]Note:[/] {len(evaluation.known):,} of the queries, the first in "
+            f"{escape(first.place)}, can be found word for word among the adapters' examples: "
+            "leave them out, they test nothing."
         )
     adapters = [name for name in evaluation.by_adapter if name is not None]
     yield _confusion(evaluation) if len(adapters) <= _WIDEST else _confusions(evaluation)
@@ -83,7 +83,7 @@ def heat_map(evaluation: Evaluation) -> HeatMap:
         "Where queries go",
         rows="queries of",
         columns="given to",
-        unit="share of the adapter's queries (%)",
+        unit="% of the adapter's queries",
     )
 
 

@@ -67,7 +67,7 @@ def verdict(outcome: Outcome) -> str:
 def neighbours(explanation: Explanation) -> Table:
     """The nearest examples of the best adapters."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("\nnearest examples of")
+    table.add_column("\nnearest examples of", no_wrap=True)
     table.add_column("\ncosine", justify="right")
     table.add_column("\nlanguage")
     table.add_column("\ntext", ratio=1, no_wrap=True, overflow="ellipsis")

@@ -20,6 +20,7 @@ _MOST_FIGURES: Final = 20
 
 _CELL_INCHES: Final = 0.22
 _LARGE_CELL_INCHES: Final = 0.5
+_LEAST_INCHES: Final = 4.0
 _MARGIN_INCHES: Final = 3.0
 _DPI: Final = 150
 _LEAST_SCALE_PERCENT: Final = 10.0
@@ -74,7 +75,8 @@ def draw(heat_map: HeatMap, files: Sequence[Path]) -> None:
         for file in files:
             undated = {"Date": None} if file.suffix.lower() == ".svg" else {}
             try:
-                figure.savefig(file, dpi=_DPI, metadata={"Title": heat_map.title, **undated})
+                metadata = {"Title": heat_map.title, **undated}
+                figure.savefig(file, dpi=_DPI, bbox_inches="tight", metadata=metadata)
             except OSError as error:
                 raise ConfigurationError(f"{file} can't be written: {error.strerror}.") from error
 
@@ -101,21 +103,24 @@ def _figure(heat_map: HeatMap) -> Any:
 
     count = len(heat_map.names)
     has_figures = count <= _MOST_FIGURES
-    side = _MARGIN_INCHES + count * (_LARGE_CELL_INCHES if has_figures else _CELL_INCHES)
+    cell = _LARGE_CELL_INCHES if has_figures else _CELL_INCHES
+    side = _MARGIN_INCHES + max(_LEAST_INCHES, count * cell)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.add_subplot()
     percent = np.ma.masked_array(100 * heat_map.shares, np.eye(count, dtype=bool))
     top = max(_LEAST_SCALE_PERCENT, float(percent.max()) if count > 1 else 0.0)
     axes.set_facecolor("lightgrey")
     image = axes.imshow(percent, cmap="magma_r", vmin=0, vmax=top)
-    size = 9 if has_figures else 7
-    axes.set_xticks(range(count), heat_map.names, rotation=90, fontsize=size)
-    axes.set_yticks(range(count), heat_map.names, fontsize=size)
-    axes.set_xlabel(heat_map.columns)
-    axes.set_ylabel(heat_map.rows)
-    axes.set_title(heat_map.title)
+    names, words = (9, 10) if has_figures else (7, 16)
+    axes.set_xticks(range(count), heat_map.names, rotation=90, fontsize=names)
+    axes.set_yticks(range(count), heat_map.names, fontsize=names)
+    axes.set_xlabel(heat_map.columns, fontsize=words)
+    axes.set_ylabel(heat_map.rows, fontsize=words)
+    figure.suptitle(heat_map.title, fontsize=words + 2)
     _draw_grid(axes, count)
-    figure.colorbar(image, ax=axes, shrink=0.8).set_label(heat_map.unit)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=30)
+    bar.set_label(heat_map.unit, fontsize=words)
+    bar.ax.tick_params(labelsize=words)
     if has_figures:
         _write_figures(axes, 100 * heat_map.shares, top)
     return figure

@@ -1,14 +1,15 @@
 """`lorelay selection`: evaluate and audit."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.status import Status
+from rich.text import Text
 
 from cli import audit_display, evaluation_display
 from cli.heat_map import Pictures, check_writable, draw
@@ -104,9 +105,7 @@ def evaluate(
     if as_json:
         _print_json(evaluation_display.as_json(found, settings.encoder, mistakes))
     else:
-        console = Console(highlight=False)
-        for part in evaluation_display.parts(found, settings.encoder, mistakes):
-            console.print(part)
+        _print(evaluation_display.parts(found, settings.encoder, mistakes))
     if min_accuracy is not None and (found.accuracy.rate or 0.0) < min_accuracy:
         raise AccuracyTooLow(
             f"The accuracy is {found.accuracy.rate:.3f}, {min_accuracy} was asked for: "
@@ -156,9 +155,7 @@ def audit(
     if as_json:
         _print_json(audit_display.as_json(found, settings.encoder))
         return
-    console = Console(highlight=False)
-    for part in audit_display.parts(found, settings.encoder, most):
-        console.print(part)
+    _print(audit_display.parts(found, settings.encoder, most))
 
 
 def _lines(file: Path) -> list[str]:
@@ -191,6 +188,12 @@ def _decisions(
 
 def _texts(source: Source) -> set[str]:
     return {example.text for entry in source.selectable.values() for example in entry.examples}
+
+
+def _print(parts: Iterable[RenderableType]) -> None:
+    console = Console(highlight=False)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, Text))
 
 
 def _print_json(found: dict[str, Any]) -> None:

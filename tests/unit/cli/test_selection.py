@@ -192,7 +192,9 @@ class TestEvaluate:
     ) -> None:
         file = labelled(tmp_path / "q.jsonl", ("law 3", "legal-qa"), ("law new", "legal-qa"))
         outcome = lorelay("selection", "evaluate", file, "--examples", adapters)
-        assert "1 of the queries stand word for word" in " ".join(outcome.out.split())
+        assert f"1 of the queries, the first in {file}, line 1, can be found" in " ".join(
+            outcome.out.split()
+        )
 
     def test_the_confusion_is_drawn(
         self, lorelay: Lorelay, adapters: Path, queries: Path, tmp_path: Path
@@ -247,7 +249,7 @@ class TestAudit:
         assert (few["adapter"], few["language"], few["needed"]) == ("tiny-qa-v1@1.0.0", "en", 17)
         row = found["adapters"].index("tax-qa-v1@1.0.0")
         column = found["adapters"].index("legal-qa-v1@1.0.0")
-        assert found["overlap"][row][column] == pytest.approx(4 / 25)
+        assert found["overlap_matrix"][row][column] == pytest.approx(4 / 25)
 
         shown = lorelay("selection", "audit", "--examples", adapters, "--most", 2)
         assert "Adapters that overlap" in shown.out
