@@ -38,7 +38,8 @@ EncoderName = Annotated[
     str | None,
     typer.Option(
         "--encoder",
-        help="use-multilingual, minilm, a folder or a hub name; else the router's.",
+        help="use-multilingual, minilm, a folder or a hub name, or several with a + between; else "
+        "the router's.",
     ),
 ]
 
