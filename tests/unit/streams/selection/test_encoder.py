@@ -114,7 +114,7 @@ def test_joined_encoders_liken_texts_by_the_mean_of_their_likenesses(use: Senten
 
 @pytest.mark.parametrize("name", ["minilm+", "+", " ", "minilm+minilm"])
 def test_encoders_that_cannot_be_joined_are_a_plain_mistake(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="no name|one of its parts twice"):
+    with pytest.raises(ConfigurationError, match=r"no name|one of its parts twice"):
         load_encoder(name)
 
 
