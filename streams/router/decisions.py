@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from time import perf_counter
+from typing import NamedTuple
 
 import orjson
 
@@ -11,6 +12,15 @@ from schemas.errors import DeadlineExceeded
 from schemas.records import BASE, InferenceRequest, Origin, Query, Routing
 from streams.registry.reader import Registry
 from streams.selection.decision import Decision
+
+
+class Selected(NamedTuple):
+    """A query that selection has decided on; ``language`` is the query's own word."""
+
+    origin: Origin
+    text: str
+    language: str | None
+    routing: Routing
 
 
 def completed(query: Query, origin: Origin, sent_at: datetime) -> Query:

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 
-from streams.registry.reader import Registry
+from streams.registry.reader import Registry, Selectable
 from streams.selection.decision import Decision
+from streams.selection.drift import Calibration
 from streams.selection.selector import Selector
 
 log = logging.getLogger(__name__)
@@ -24,12 +25,26 @@ class Knowledge:
         self._registry = registry
         self._executor = executor
         self._learnt: set[str] = set()
+        self._listeners: list[Callable[[Mapping[str, Selectable]], None]] = []
         self._changed = asyncio.Event()
 
     @property
     def adapters(self) -> int:
         """How many adapter versions can be selected."""
         return len(self._learnt)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The adapter versions that a text is compared with now, sorted."""
+        return self._selector.adapters
+
+    def calibrations(self) -> Mapping[str, Calibration]:
+        """What the thresholds of each adapter version were fitted on, and what came of it."""
+        return self._selector.calibrations()
+
+    def on_learnt(self, listener: Callable[[Mapping[str, Selectable]], None]) -> None:
+        """Calls it after each change, in some thread, with all that is learnt then."""
+        self._listeners.append(listener)
 
     def select(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[Decision]:
         """A decision for each text."""
@@ -63,3 +78,5 @@ class Knowledge:
             await asyncio.to_thread(self._selector.learn, key, entry.examples, entry.languages)
             self._learnt.add(key)
             log.info("selection learnt %s from %d examples", key, len(entry.examples))
+        for listener in self._listeners:
+            await asyncio.to_thread(listener, wanted)

@@ -25,9 +25,13 @@ from streams.router.faust_app import RouterApp, make_app
 from streams.router.figures import MetricsAgent
 from streams.router.inspection import Inspection
 from streams.router.knowledge import Knowledge
+from streams.router.observation import Observation
 from streams.router.partitions import OwnedPartitions
 from streams.router.router import Router
 from streams.router.settings import RouterSettings
+from streams.router.shadow import Shadow
+from streams.selection.calibration import FALSE_REJECT
+from streams.selection.drift import DriftWatch
 from streams.selection.encoder import Encoder, load_encoder
 from streams.selection.selector import Selector
 from streams.telemetry.metrics import RouterMetrics
@@ -81,11 +85,16 @@ class RouterProcess(Process):
         follower = RegistryFollower(settings, codec)
         cancellations = Cancellations(settings, codec)
         knowledge = Knowledge(Selector(encoder), follower.registry, self._executor)
+        shadow = self._shadow(encoder, knowledge)
+        drift = DriftWatch(settings.drift_window)
+        observation = Observation(knowledge, self._metrics.selection, drift, shadow)
         follower.on_change(lambda: self._on_registry_change(follower, knowledge))
         await started(follower, parts)
         await started(cancellations, parts)
         await knowledge.refresh()
         await knowledge.warm_up()
+        if shadow is not None:
+            await started(shadow, parts)
         limits = SizeLimits(settings.max_record_bytes)
         router = Router(
             codec=codec,
@@ -93,6 +102,7 @@ class RouterProcess(Process):
             schemas=schemas,
             registry=follower.registry,
             knowledge=knowledge,
+            observation=observation,
             cancellations=cancellations,
             partitions=PartitionChoice(request_partitions),
             limits=limits,
@@ -128,6 +138,19 @@ class RouterProcess(Process):
             await self._until_stopped(app, background)
         finally:
             await self._shut_down(app, partitions, batcher, background)
+
+    def _shadow(self, encoder: Encoder, knowledge: Knowledge) -> Shadow | None:
+        settings = self._settings
+        if settings.shadow_encoder is None and settings.shadow_false_reject is None:
+            return None
+        name = settings.shadow_encoder or settings.encoder
+        false_reject = settings.shadow_false_reject or FALSE_REJECT
+
+        def build() -> Selector:
+            own = encoder if name == settings.encoder else load_encoder(name, threads=1)
+            return Selector(own, false_reject)
+
+        return Shadow(build, knowledge, self._metrics.selection)
 
     def _on_transaction(self, records: int, seconds: float, outcome: Outcome) -> None:
         self._metrics.observe_transaction(outcome, seconds)

@@ -24,6 +24,7 @@ from streams.registry.reader import Registry
 from streams.router.affinity import PartitionChoice
 from streams.router.batching import Arrival
 from streams.router.decisions import (
+    Selected,
     check_deadline,
     claimed_id,
     completed,
@@ -34,6 +35,7 @@ from streams.router.decisions import (
     selection_text,
 )
 from streams.router.knowledge import Knowledge
+from streams.router.observation import Observation
 from streams.telemetry.metrics import RouterMetrics
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class Router:
         schemas: WriterSchemas,
         registry: Registry,
         knowledge: Knowledge,
+        observation: Observation,
         cancellations: Cancellations,
         partitions: PartitionChoice,
         limits: SizeLimits,
@@ -80,6 +83,7 @@ class Router:
         self._schemas = schemas
         self._registry = registry
         self._knowledge = knowledge
+        self._observation = observation
         self._cancellations = cancellations
         self._partitions = partitions
         self._limits = limits
@@ -148,8 +152,11 @@ class Router:
                 items[0].error = self._fault(items[0], error)
             return
         self._metrics.observe_batch(len(items), perf_counter() - started)
-        for item, decision in zip(items, decisions, strict=True):
-            item.routing = selected_routing(decision)
+        routings = [selected_routing(decision) for decision in decisions]
+        for item, routing in zip(items, routings, strict=True):
+            item.routing = routing
+        origins = [item.origin for item in items]
+        self._observation.observe(list(map(Selected, origins, texts, languages, routings)))
 
     def _outputs(self, item: _Item) -> Sequence[Output]:
         try:

@@ -20,6 +20,20 @@ class RouterSettings(ProcessSettings):
     router_pending: int = Field(
         default=2048, ge=1, description="Queries read and not committed, at most: back-pressure."
     )
+    drift_window: float = Field(
+        default=3600.0, gt=0, description="Seconds of queries that calibration is compared with."
+    )
+    shadow_encoder: str | None = Field(
+        default=None,
+        description="Selects a second time with that encoder, only to count what differs.",
+    )
+    shadow_false_reject: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Selects a second time with that share of false rejects, only to count what "
+        "differs.",
+    )
     metrics_window: float = Field(
         default=10.0, gt=0, description="Seconds of one record of the metrics topic."
     )

@@ -87,6 +87,10 @@ class Selector:
         """The queries of no particular topic, as this encoder sees them."""
         return self._background
 
+    def calibrations(self) -> dict[str, tuple[CalibrationTexts, Thresholds]]:
+        """What each adapter's thresholds were fitted on, and what came of it."""
+        return {a: (kept.texts, kept.thresholds) for a, kept in self._state.learnt.items()}
+
     def learn(
         self, adapter: str, examples: Sequence[Example], languages: Iterable[str] = ()
     ) -> None:

@@ -24,6 +24,7 @@ from streams.telemetry.responses import (
     ResponseMetrics,
     adapter_of,
 )
+from streams.telemetry.selection import SelectionMetrics
 
 TransactionOutcome = Literal["committed", "aborted", "fenced", "unknown"]
 Choice = Literal["selected", "named", "below_threshold", "undecided", "uncompared"]
@@ -160,6 +161,7 @@ class RouterMetrics(ProcessMetrics):
         self._in_flight = gauge(names.ROUTER_IN_FLIGHT, registry)
         self._windows = counter(names.METRIC_WINDOWS, registry)
         self._late = counter(names.LATE_RESPONSES, registry)
+        self.selection = SelectionMetrics(registry, self._labels)
         self._routed_by: dict[tuple[str, str], Counter] = {}
 
     def observe_routing(self, routing: Routing, queue_ms: float | None = None) -> None:

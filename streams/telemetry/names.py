@@ -20,6 +20,7 @@ SECONDS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
 )
+SCORES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _BOTH: tuple[ProcessName, ...] = ("router", "worker")
@@ -241,6 +242,47 @@ ROUTER_IN_FLIGHT = _gauge(
     "queries",
     "Queries fetched and not yet committed with their requests.",
     (),
+    _ROUTER,
+)
+NEAREST = _counter(
+    "lorelay_router_nearest_queries_total",
+    "queries",
+    "Queries that were compared with adapters, by the one nearest to them, whether it was chosen "
+    "or not, and by their language. choice is selected, below_threshold or undecided.",
+    ("adapter", "language", "choice"),
+    _ROUTER,
+)
+NEAREST_SCORE = _histogram(
+    "lorelay_router_nearest_score",
+    "score",
+    "Scores of the adapter nearest to a query, whether it was chosen or not.",
+    ("adapter", "language"),
+    SCORES,
+    _ROUTER,
+)
+DRIFT = _gauge(
+    "lorelay_router_drift_psi",
+    "index",
+    "Population stability index of the scores that reached the adapter's threshold, in the last "
+    "LORELAY_DRIFT_WINDOW seconds against calibration. Not there below 100 queries.",
+    ("adapter", "language"),
+    _ROUTER,
+)
+DRIFT_BY_CHANCE = _gauge(
+    "lorelay_router_drift_psi_by_chance",
+    "index",
+    "What lorelay_router_drift_psi exceeds once in a thousand looks although nothing has changed, "
+    "by how few scores it is made of.",
+    ("adapter", "language"),
+    _ROUTER,
+)
+SHADOW = _counter(
+    "lorelay_router_shadow_queries_total",
+    "queries",
+    "Queries that a shadow selector was given, by the adapter that was chosen without it. outcome "
+    "is same, other_adapter, shadow_rejects, shadow_accepts (where none was chosen), dropped (it "
+    "does not keep up, or has yet to learn an adapter) or failed.",
+    ("adapter", "outcome"),
     _ROUTER,
 )
 METRIC_WINDOWS = _counter(

@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
 import pytest
 from confluent_kafka import Message
+from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.codec import Codec
 from schemas.records import (
@@ -76,14 +78,16 @@ MEDICAL_TEXTS = (
 class RunningRouter:
     """The router's topics, from outside."""
 
-    def __init__(self, kafka: str, folder: Path) -> None:
+    def __init__(self, kafka: str, folder: Path, **variables: str) -> None:
         self.topics = Topics(f"router-{uuid.uuid4().hex[:12]}.")
         self.cluster = Cluster(kafka)
         self.codec = Codec()
         self._settings = KafkaSettings(kafka=kafka, topic_prefix=self.topics.prefix)
+        self._folder = folder
         self._fleet = Fleet(
             folder,
-            {
+            variables
+            | {
                 "LORELAY_KAFKA": kafka,
                 "LORELAY_TOPIC_PREFIX": self.topics.prefix,
                 "LORELAY_ROUTER_GROUP": f"{self.topics.prefix}router",
@@ -115,6 +119,16 @@ class RunningRouter:
     def stop(self) -> None:
         self._fleet.close()
         self.cluster.clean_up(self.topics.prefix)
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        """A sample of the first router's /metrics, None where it isn't there."""
+        address = (self._folder / "router.address").read_text().strip()
+        text = httpx.get(f"http://{address}/metrics", trust_env=False).text
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == name and sample.labels == labels:
+                    return sample.value
+        return None
 
     def register(self, version: AdapterVersion, texts: Sequence[str]) -> None:
         """Writes the records that make a version selectable; every fourth text is held out."""
@@ -149,7 +163,7 @@ class RunningRouter:
                     return request, message
             return None
 
-        return _eventually(find, f"the request of {place}")
+        return eventually(find, f"the request of {place}")
 
     def response(
         self, place: tuple[int, int], topic: str | None = None
@@ -163,7 +177,7 @@ class RunningRouter:
                     return response, message
             return None
 
-        return _eventually(find, f"the response to {place}")
+        return eventually(find, f"the response to {place}")
 
     def either(self, place: tuple[int, int]) -> Routing:
         """The routing of a query's request; an empty one where it was answered instead."""
@@ -177,7 +191,7 @@ class RunningRouter:
                         return record.routing or Routing()
             return None
 
-        return _eventually(find, f"anything for {place}")
+        return eventually(find, f"anything for {place}")
 
     def dead_letter(self, place: tuple[int, int]) -> Message | None:
         """The dead letter of a query's record, if there is one now."""
@@ -195,10 +209,11 @@ class RunningRouter:
                     return message
             return None
 
-        return _eventually(find, f"a dead letter from {origin}")
+        return eventually(find, f"a dead letter from {origin}")
 
 
-def _eventually(find: Callable[[], T | None], what: str) -> T:
+def eventually(find: Callable[[], T | None], what: str) -> T:
+    """Polls until it finds something."""
     deadline = time.monotonic() + _SECONDS
     while (found := find()) is None:
         assert time.monotonic() < deadline, f"never came: {what}"
