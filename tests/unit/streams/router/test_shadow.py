@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import os
+import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from threading import Event
@@ -129,9 +132,20 @@ async def test_nobody_waits_for_a_selector_that_hangs(deciding: Deciding) -> Non
         for _ in range(50):
             shadow.offer(selections)
         dropped = counted(deciding, "dropped")
-        assert dropped >= 15 * len(QUERIES)
+        assert dropped >= 30 * len(QUERIES)
         hanging.go_on.set()
         await until(lambda: counted(deciding, "same") == 51 * len(QUERIES) - dropped)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+async def test_it_gives_way_to_the_deciding_one(deciding: Deciding) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    async with running(deciding, lambda: Selector(TopicEncoder()), "law") as shadow:
+        shadow.offer(deciding.decided(["law new"]))
+        await until(lambda: counted(deciding, "same") == 1)
+        (thread,) = (thread for thread in threading.enumerate() if thread.name == "shadow")
+        assert os.getpriority(os.PRIO_PROCESS, thread.native_id or 0) == 19
+        assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
 
 
 async def test_a_selector_that_fails_is_counted_and_reported_once(
