@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streams.selection.calibration import CalibrationTexts, Thresholds
+from streams.selection.recent import SLICES, WindowCounts
 from streams.selection.stability import ScoreBins, index_by_chance, stability_index
 
 #: Stands for all of an adapter's queries, in whatever language.
@@ -31,8 +32,6 @@ _NO_LANGUAGES = (None, ALL, OTHER, UNKNOWN)
 MOST_LANGUAGES = 5
 #: Queries in the window below which no index is given.
 MIN_QUERIES = 100
-#: The window slides by this part of itself.
-SLICES = 12
 
 Calibration = tuple[CalibrationTexts, Thresholds]
 
@@ -48,38 +47,6 @@ class Reading(NamedTuple):
     language: str
     psi: float
     by_chance: float
-
-
-class WindowCounts:
-    """Counts by bin over a window of ``SLICES`` slices, which have rising numbers.
-
-    Written by one thread; any other may read meanwhile.
-    """
-
-    __slots__ = ("_numbers", "_slices", "bins")
-
-    def __init__(self, bins: ScoreBins) -> None:
-        self.bins = bins
-        self._numbers = [-SLICES] * SLICES
-        self._slices = [[0] * len(bins.counts) for _ in range(SLICES)]
-
-    def add(self, score: float, number: int) -> None:
-        """Counts a score in the slice of that number."""
-        slot = number % SLICES
-        if self._numbers[slot] != number:
-            self._slices[slot] = [0] * len(self.bins.counts)
-            self._numbers[slot] = number
-        self._slices[slot][self.bins.place(score)] += 1
-
-    def counts(self, number: int) -> list[int]:
-        """The counts of the window whose newest slice has that number."""
-        open_slices = [
-            counts
-            for counts, of in zip(self._slices, self._numbers, strict=True)
-            if number - SLICES < of <= number
-        ]
-        none = [0] * len(self.bins.counts)
-        return [sum(column) for column in zip(none, *open_slices, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from streams.selection.calibration import CalibrationTexts, Thresholds
 from streams.selection.drift import (
@@ -14,15 +12,12 @@ from streams.selection.drift import (
     MIN_QUERIES,
     MOST_LANGUAGES,
     OTHER,
-    SLICES,
     UNKNOWN,
     Calibration,
     DriftWatch,
     Reading,
-    WindowCounts,
 )
 from streams.selection.selector import Selector
-from streams.selection.stability import ScoreBins
 from tests.unit.streams.selection.topics import TopicEncoder, examples
 
 LEGAL = "legal-qa-v1@1.0.0"
@@ -163,21 +158,6 @@ def test_a_forgotten_adapter_is_no_longer_watched() -> None:
     watch.follow({})
     observe(watch, spread(200))
     assert list(watch.readings(0.0)) == []
-
-
-@given(
-    st.lists(st.tuples(st.floats(0, 500), st.floats(-1, 1)), max_size=200).map(sorted),
-    st.floats(500, 600),
-)
-def test_the_window_holds_what_is_newer_than_its_start(
-    observed: list[tuple[float, float]], now: float
-) -> None:
-    counts = WindowCounts(ScoreBins((0.0,), (10, 10)))
-    for at, score in observed:
-        counts.add(score, int(at))
-    recent = [score for at, score in observed if int(now) - SLICES < int(at) <= int(now)]
-    below = sum(score < 0 for score in recent)
-    assert counts.counts(int(now)) == [below, len(recent) - below]
 
 
 def test_what_a_selector_learns_can_be_watched() -> None:
