@@ -17,7 +17,6 @@ from schemas.records import Query
 from schemas.validation import validate_query
 from streams.router.decisions import selected_routing
 from streams.router.settings import RouterSettings
-from streams.selection.calibration import FALSE_REJECT
 
 
 def route(
@@ -71,7 +70,7 @@ def _decide(
         source = read_source(settings, folders, status)
         if not may_be_empty:
             source.check_not_empty()
-        selector = learnt(settings, source, FALSE_REJECT, status)
+        selector = learnt(settings, source, status)
         encode = selector.encoder.encode
         encode(["Warm up."])  # what loads on first use is no cost of the query
         started = perf_counter()

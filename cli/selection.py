@@ -18,7 +18,6 @@ from cli.selection_sources import (
     EncoderName,
     Folders,
     Source,
-    check_false_reject,
     learnt,
     print_notes,
     read_source,
@@ -88,8 +87,7 @@ def evaluate(
     lorelay selection evaluate queries.jsonl --examples adapters --json | jq .accuracy
     """
     quieten_clients()
-    settings = router_settings(encoder)
-    share = check_false_reject(false_reject)
+    settings = router_settings(encoder, false_reject)
     check_writable(pictures or [])
     told = Console(stderr=True, highlight=False)
     with told.status("Reading the queries") as status:
@@ -97,7 +95,7 @@ def evaluate(
         source = read_source(settings, folders or [], status)
         source.check_not_empty()
         queries = _queries(lines, source.names)
-        selector = learnt(settings, source, share, status)
+        selector = learnt(settings, source, status)
         found = evaluated(queries, _decisions(selector, queries, status), _texts(source))
         status.update("Drawing")
         draw(evaluation_display.heat_map(found), pictures or [])
@@ -136,14 +134,13 @@ def audit(
     lorelay selection audit --examples adapters/legal-qa-v1 --examples adapters/tax-qa-v1
     """
     quieten_clients()
-    settings = router_settings(encoder)
-    share = check_false_reject(false_reject)
+    settings = router_settings(encoder, false_reject)
     check_writable(pictures or [])
     told = Console(stderr=True, highlight=False)
     with told.status("Reading the examples") as status:
         source = read_source(settings, folders or [], status)
         source.check_not_empty()
-        selector = learnt(settings, source, share, status)
+        selector = learnt(settings, source, status)
         found = audited(
             {adapter: selector.material(adapter) for adapter in selector.adapters},
             selector.background,

@@ -20,7 +20,6 @@ from streams.registry.candidate import METADATA, read_description
 from streams.registry.examples import record_key, split
 from streams.registry.reader import Registry, Selectable
 from streams.router.settings import RouterSettings
-from streams.selection.calibration import FALSE_REJECT
 from streams.selection.encoder import load_encoder
 from streams.selection.labelled import Names
 from streams.selection.selector import Selector
@@ -69,19 +68,17 @@ class Source:
             )
 
 
-def router_settings(encoder: str | None) -> RouterSettings:
-    """The routers' settings, with another encoder where one is named."""
-    return RouterSettings() if encoder is None else RouterSettings(encoder=encoder)
+def router_settings(encoder: str | None, false_reject: float | None = None) -> RouterSettings:
+    """The routers' settings, with another encoder or share of false rejects where one is named.
 
-
-def check_false_reject(share: float | None) -> float:
-    """The share, or the routers'. Raises: ConfigurationError for one that nothing can be
-    fitted to."""
-    if share is None:
-        return FALSE_REJECT
-    if not 0 < share < 1:
-        raise ConfigurationError(f"--false-reject is {share}: name a share above 0 and below 1.")
-    return share
+    Raises: ConfigurationError for a share that nothing can be fitted to.
+    """
+    if false_reject is not None and not 0 < false_reject < 1:
+        raise ConfigurationError(
+            f"--false-reject is {false_reject}: name a share above 0 and below 1."
+        )
+    named: dict[str, Any] = {"encoder": encoder, "false_reject": false_reject}
+    return RouterSettings(**{name: value for name, value in named.items() if value is not None})
 
 
 def read_source(settings: RouterSettings, folders: Sequence[Path], status: Status) -> Source:
@@ -99,12 +96,10 @@ def read_source(settings: RouterSettings, folders: Sequence[Path], status: Statu
     return Source(selectable, tuple(_notes(registry, selectable, told_of_older=bool(folders))))
 
 
-def learnt(
-    settings: RouterSettings, source: Source, false_reject: float, status: Status
-) -> Selector:
+def learnt(settings: RouterSettings, source: Source, status: Status) -> Selector:
     """A selector that learnt the source's adapters, as routers do."""
     status.update(f"Loading the encoder {settings.encoder}")
-    selector = Selector(load_encoder(settings.encoder), false_reject)
+    selector = Selector(load_encoder(settings.encoder), settings.false_reject)
     entries = source.selectable
     for number, (key, entry) in enumerate(entries.items(), 1):
         status.update(

@@ -30,7 +30,6 @@ from streams.router.partitions import OwnedPartitions
 from streams.router.router import Router
 from streams.router.settings import RouterSettings
 from streams.router.shadow import Shadow
-from streams.selection.calibration import FALSE_REJECT
 from streams.selection.drift import DriftWatch
 from streams.selection.encoder import Encoder, load_encoder
 from streams.selection.selector import Selector
@@ -84,7 +83,8 @@ class RouterProcess(Process):
         schemas = await started(WriterSchemas(settings, codec), parts)
         follower = RegistryFollower(settings, codec)
         cancellations = Cancellations(settings, codec)
-        knowledge = Knowledge(Selector(encoder), follower.registry, self._executor)
+        selector = Selector(encoder, settings.false_reject)
+        knowledge = Knowledge(selector, follower.registry, self._executor)
         shadow = self._shadow(encoder, knowledge)
         drift = DriftWatch(settings.drift_window)
         observation = Observation(knowledge, self._metrics.selection, drift, shadow)
@@ -144,7 +144,7 @@ class RouterProcess(Process):
         if settings.shadow_encoder is None and settings.shadow_false_reject is None:
             return None
         name = settings.shadow_encoder or settings.encoder
-        false_reject = settings.shadow_false_reject or FALSE_REJECT
+        false_reject = settings.shadow_false_reject or settings.false_reject
 
         def build() -> Selector:
             own = encoder if name == settings.encoder else load_encoder(name, threads=1)

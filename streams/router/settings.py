@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from streams.process import ProcessSettings
+from streams.selection.calibration import FALSE_REJECT
 
 
 class RouterSettings(ProcessSettings):
@@ -11,7 +12,14 @@ class RouterSettings(ProcessSettings):
     router_group: str = Field(default="lorelay-router", description="The consumer group.")
     encoder: str = Field(
         default="use-multilingual",
-        description="use-multilingual, minilm, a SentenceTransformer's folder or its hub name.",
+        description="use-multilingual, minilm, a SentenceTransformer's folder or its hub name, or "
+        "several with a + between.",
+    )
+    false_reject: float = Field(
+        default=FALSE_REJECT,
+        gt=0,
+        lt=1,
+        description="The share of an adapter's own kind of queries that may go to the base model.",
     )
     encoder_threads: int = Field(default=1, ge=1, description="Threads of the encoder's maths.")
     router_batch: int = Field(

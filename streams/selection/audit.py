@@ -12,8 +12,10 @@ from streams.selection.background import Background
 from streams.selection.calibration import MIN_SCORES
 from streams.selection.comparison import Compared, compared
 from streams.selection.findings import Audit, LooseThreshold, Overlap, Strayed, TooFew, Twins
+from streams.selection.head import Heads, folds
 from streams.selection.index import nearest_mean
 from streams.selection.material import Material
+from streams.selection.scoring import scored
 
 #: Examples that differ in no more than spelling or a word lie above it (USE multilingual).
 _TWIN_SIMILARITY: Final = 0.95
@@ -150,7 +152,10 @@ def _loose(
         asked = np.isin(spoken, sorted(own))
         rows = np.flatnonzero(asked) if asked.any() else np.arange(len(spoken))
         bounds = np.array([thresholds.of(language) for language in spoken[rows]])
-        scores = nearest_mean(background.vectors[rows] @ material.vectors.T)
+        likeness = nearest_mean(background.vectors[rows] @ material.vectors.T)
+        parts = folds(len(spoken))[rows]
+        logits = Heads.of([material.head]).logits(background.vectors[rows], parts)
+        scores = scored(likeness, logits[:, 0])
         passed = float((scores >= bounds).mean())
         if passed >= _LOOSE:
             yield LooseThreshold(adapter, float(bounds.min()), passed)

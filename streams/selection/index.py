@@ -11,6 +11,9 @@ Vectors = NDArray[np.float32]
 
 NEIGHBOURS = 5
 
+# The likeness of a text to an adapter that it isn't compared with.
+NOT_COMPARED = -1.0
+
 
 def nearest_mean(similarities: Vectors, neighbours: int = NEIGHBOURS) -> Vectors:
     """Weighted mean of the ``neighbours`` highest of each row: (n, m) -> (n,), all where m < it.

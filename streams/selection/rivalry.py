@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from streams.selection.background import Background
 from streams.selection.calibration import CalibrationTexts, Floats, Thresholds, evenly
-from streams.selection.index import ExampleIndex, Vectors
+from streams.selection.head import folds
+from streams.selection.index import NOT_COMPARED, Vectors
+from streams.selection.scoring import Scoring
 
 # Calibration texts that are compared with all adapters: of each, and of all together.
 _MAX_TEXTS = 200
@@ -100,7 +102,7 @@ class _Contests:
 
 
 def fit_rivalry(
-    index: ExampleIndex,
+    scoring: Scoring,
     texts: Mapping[str, CalibrationTexts],
     table: ThresholdTable,
     background: Background,
@@ -116,15 +118,17 @@ def fit_rivalry(
     background, and from all texts with their own adapter taken away, which are off every topic
     left (wrong); right and wrong count alike.
     """
+    index = scoring.index
     if not index.adapters:
         return Rivalry()
     on_topic: list[_Contests] = []
-    off_topic = [_contest(index.scores(background.vectors), background.languages, table, None)]
+    foreign = scoring.scores(background.vectors, folds(len(background.vectors)))
+    off_topic = [_contest(foreign, background.languages, table, None)]
     for column, adapter in enumerate(index.adapters):
-        scores, languages = _calibration_scores(index, column, texts[adapter])
+        scores, languages = _calibration_scores(scoring, column, texts[adapter])
         on_topic.append(_contest(scores, languages, table, column))
         if len(index.adapters) > 1:
-            scores[:, column] = -1.0
+            scores[:, column] = NOT_COMPARED
             off_topic.append(_contest(scores, languages, table, None))
     return Rivalry(
         _least_margin(_Contests.joined(on_topic), false_reject),
@@ -133,13 +137,15 @@ def fit_rivalry(
 
 
 def _calibration_scores(
-    index: ExampleIndex, column: int, texts: CalibrationTexts
+    scoring: Scoring, column: int, texts: CalibrationTexts
 ) -> tuple[Vectors, list[str | None]]:
     """Scores (n, adapters) of an adapter's calibration texts, and their languages."""
+    index = scoring.index
     most = max(1, min(_MAX_TEXTS, _MAX_TEXTS_IN_ALL // len(index.adapters)))
     chosen = evenly(np.arange(len(texts.rows)), most)
-    rows = index.bounds[column] + texts.rows[chosen]
-    scores = index.scores(index.vectors[rows])
+    rows = texts.rows[chosen]
+    start, end = index.bounds[column : column + 2]
+    scores = scoring.scores(index.vectors[start:end][rows], folds(end - start)[rows])
     scores[:, column] = texts.scores[chosen]
     return scores, [texts.languages[i] for i in chosen]
 

@@ -13,15 +13,17 @@ from streams.selection.calibration import (
     CalibrationTexts,
     Thresholds,
     calibration_texts,
-    fit_thresholds,
 )
 from streams.selection.decision import Decision, decide
 from streams.selection.encoder import Encoder
 from streams.selection.explanation import Explanation, explain
+from streams.selection.fitting import Fitted, Learnt, fit_all
+from streams.selection.head import Heads
 from streams.selection.index import ExampleIndex, Vectors
 from streams.selection.language import LanguageDetector, primary_language
 from streams.selection.material import Material
 from streams.selection.rivalry import Rivalry, ThresholdTable, fit_rivalry
+from streams.selection.scoring import Scoring
 
 __all__ = ["Decision", "Selector"]
 
@@ -30,23 +32,11 @@ MARGIN_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class _Learnt:
-    """What is kept of one adapter; ``examples`` has one for each row of ``vectors``."""
-
-    examples: tuple[Example, ...]
-    vectors: Vectors
-    texts: CalibrationTexts
-    thresholds: Thresholds
-    listed: frozenset[str]
-    languages: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
 class _State:
     """Everything that a batch is decided on; never changed, only replaced."""
 
-    learnt: Mapping[str, _Learnt]
-    index: ExampleIndex
+    fitted: Mapping[str, Fitted]
+    scoring: Scoring
     table: ThresholdTable
     rivalry: Rivalry
     detector: LanguageDetector
@@ -67,20 +57,20 @@ class Selector:
         self._for_margin = false_reject * MARGIN_SHARE
         self._background = Background.encoded_by(encoder)
         self._change = Lock()
-        self._state = self._fitted({})
+        self._state = self._state_of({}, ())
 
     @property
     def adapters(self) -> tuple[str, ...]:
         """The adapters that take part, sorted."""
-        return self._state.index.adapters
+        return self._state.scoring.index.adapters
 
     def thresholds(self, adapter: str) -> Thresholds:
         """What was fitted for an adapter; KeyError where it wasn't learnt."""
-        return self._state.learnt[adapter].thresholds
+        return self._state.fitted[adapter].thresholds
 
     def material(self, adapter: str) -> Material:
         """What an adapter is selected by; KeyError where it wasn't learnt."""
-        return _material(self._state.learnt[adapter])
+        return _material(self._state.fitted[adapter])
 
     @property
     def background(self) -> Background:
@@ -89,7 +79,7 @@ class Selector:
 
     def calibrations(self) -> dict[str, tuple[CalibrationTexts, Thresholds]]:
         """What each adapter's thresholds were fitted on, and what came of it."""
-        return {a: (kept.texts, kept.thresholds) for a, kept in self._state.learnt.items()}
+        return {a: (one.texts, one.thresholds) for a, one in self._state.fitted.items()}
 
     def learn(
         self, adapter: str, examples: Sequence[Example], languages: Iterable[str] = ()
@@ -103,15 +93,19 @@ class Selector:
         listed = {tag for tag in map(primary_language, languages) if tag}
         learnt = self._learnt(_distinct(examples), listed)
         with self._change:
-            others = {a: kept for a, kept in self._state.learnt.items() if a != adapter}
-            self._state = self._fitted({**others, adapter: learnt} if learnt else others)
+            others = self._learnt_but(adapter)
+            now = {**others, adapter: learnt} if learnt else others
+            self._state = self._state_of(now, self._state.fitted.values())
 
     def forget(self, adapter: str) -> None:
         """Takes an adapter out; nothing happens where it wasn't learnt."""
         with self._change:
-            if adapter in self._state.learnt:
-                others = {a: kept for a, kept in self._state.learnt.items() if a != adapter}
-                self._state = self._fitted(others)
+            if adapter in self._state.fitted:
+                others = self._learnt_but(adapter)
+                self._state = self._state_of(others, self._state.fitted.values())
+
+    def _learnt_but(self, adapter: str) -> dict[str, Learnt]:
+        return {a: one.learnt for a, one in self._state.fitted.items() if a != adapter}
 
     def select(
         self, vectors: Vectors, texts: Sequence[str], languages: Sequence[str | None]
@@ -123,8 +117,8 @@ class Selector:
         """
         state = self._state
         spoken = _languages(state.detector, texts, languages)
-        scores = state.index.scores(centred(vectors, self._background.centre))
-        return decide(state.index.adapters, scores, spoken, state.table, state.rivalry)
+        scores = state.scoring.scores(centred(vectors, self._background.centre))
+        return decide(state.scoring.index.adapters, scores, spoken, state.table, state.rivalry)
 
     def explain(
         self, vectors: Vectors, texts: Sequence[str], languages: Sequence[str | None]
@@ -133,20 +127,20 @@ class Selector:
         state = self._state
         queries = centred(vectors, self._background.centre)
         spoken = _languages(state.detector, texts, languages)
-        scores = state.index.scores(queries)
-        adapters = state.index.adapters
+        scores = state.scoring.scores(queries)
+        adapters = state.scoring.index.adapters
         decided = decide(adapters, scores, spoken, state.table, state.rivalry)
         return [
             explain(
                 decision,
                 query,
                 dict(zip(adapters, row, strict=True)),
-                lambda adapter: _material(state.learnt[adapter]),
+                lambda adapter: _material(state.fitted[adapter]),
             )
             for decision, query, row in zip(decided, queries, scores.tolist(), strict=True)
         ]
 
-    def _learnt(self, examples: Sequence[Example], listed: set[str]) -> _Learnt | None:
+    def _learnt(self, examples: Sequence[Example], listed: set[str]) -> Learnt | None:
         if not examples:
             return None
         texts = [example.text for example in examples]
@@ -155,35 +149,35 @@ class Selector:
             LanguageDetector(listed), texts, [example.language for example in examples]
         )
         held_out = np.array([example.held_out for example in examples], bool)
-        calibrating = calibration_texts(vectors, spoken, held_out)
-        thresholds = fit_thresholds(
-            calibrating.scores,
-            calibrating.languages,
-            self._background.translation,
-            self._for_scores,
-        )
-        return _Learnt(
+        return Learnt(
             tuple(map(_spoken_in, examples, spoken)),
             vectors,
-            calibrating,
-            thresholds,
+            calibration_texts(vectors, spoken, held_out),
             frozenset(listed),
             frozenset(listed.union(filter(None, spoken))),
         )
 
-    def _fitted(self, learnt: Mapping[str, _Learnt]) -> _State:
-        """The state that follows from what is learnt of each adapter, and from nothing else."""
+    def _state_of(self, learnt: Mapping[str, Learnt], known: Iterable[Fitted]) -> _State:
+        """The state that follows from what is learnt of each adapter, and from nothing else.
+
+        What is ``known`` of adapters whose rivals stay the same needn't be fitted again.
+        """
         vectors = {adapter: kept.vectors for adapter, kept in learnt.items()}
         index = ExampleIndex.of(vectors, self.encoder.dimensions)
-        table = ThresholdTable.of([learnt[a].thresholds for a in index.adapters])
-        texts = {adapter: kept.texts for adapter, kept in learnt.items()}
-        rivalry = fit_rivalry(index, texts, table, self._background, self._for_margin)
+        ordered = [learnt[adapter] for adapter in index.adapters]
+        fitted = fit_all(ordered, known, self._background, self._for_scores)
+        scoring = Scoring(index, Heads.of([one.head for one in fitted]) if fitted else None)
+        table = ThresholdTable.of([one.thresholds for one in fitted])
+        by_adapter = dict(zip(index.adapters, fitted, strict=True))
+        texts = {adapter: one.texts for adapter, one in by_adapter.items()}
+        rivalry = fit_rivalry(scoring, texts, table, self._background, self._for_margin)
         spoken = frozenset[str]().union(*(kept.languages for kept in learnt.values()))
-        return _State(learnt, index, table, rivalry, LanguageDetector(spoken))
+        return _State(by_adapter, scoring, table, rivalry, LanguageDetector(spoken))
 
 
-def _material(learnt: _Learnt) -> Material:
-    return Material(learnt.examples, learnt.vectors, learnt.thresholds, learnt.listed)
+def _material(fitted: Fitted) -> Material:
+    own = fitted.learnt
+    return Material(own.examples, own.vectors, fitted.head, fitted.thresholds, own.listed)
 
 
 def _spoken_in(example: Example, language: str | None) -> Example:

@@ -9,6 +9,7 @@ from schemas.records import Candidate, Example
 from streams.selection.calibration import Thresholds
 from streams.selection.decision import Decision
 from streams.selection.explanation import MAX_NEAR, Explanation, explain
+from streams.selection.head import fit_head
 from streams.selection.material import Material
 from streams.selection.selector import Selector
 from tests.unit.streams.selection.topics import TopicEncoder, examples, vectors
@@ -29,8 +30,13 @@ def explained(selector: Selector, text: str, language: str | None = "en") -> Exp
 
 
 def material(threshold: float) -> Material:
+    own = vectors(8)
     return Material(
-        tuple(examples("any", 8)), vectors(8), Thresholds(threshold, threshold), frozenset()
+        tuple(examples("any", 8)),
+        own,
+        fit_head(own, [], vectors(8, seed=1)),
+        Thresholds(threshold, threshold),
+        frozenset(),
     )
 
 

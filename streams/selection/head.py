@@ -1,0 +1,118 @@
+"""A linear classifier for each adapter: what tells its examples from those of its rivals.
+
+The nearest examples say what an adapter is about. They don't say which words matter: "card" is
+near to credit cards, birthday cards and card games alike. A logistic regression between an
+adapter's examples on one side, and its rivals' and the background's on the other, does. On
+CLINC150 (10 domains, 50 examples each) it raises the accuracy from 90.8 to 91.5 % and the
+out-of-scope recall at 5 % false rejects from 60 to 66 %.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.selection.calibration import evenly
+from streams.selection.index import Vectors
+
+# Besides the classifier for queries there is one without each of so many parts of the texts, by
+# which those texts themselves are judged: what a classifier has seen says nothing about it.
+FOLDS = 5
+# Rivals that an adapter is told from, the nearest ones, and examples of all of them together.
+RIVALS = 16
+_MOST_NEGATIVES = 2_000
+_MOST_POSITIVES = 2_000
+# An example that a rival has, too, belongs to neither side.
+_SAME = 0.999
+# Inverse of the regularisation's strength: of 1, 3, 10 and 30 the best at 10, 50 and 200 examples.
+_C = 3.0
+
+
+def folds(rows: int) -> NDArray[np.intp]:
+    """Which part each of an adapter's examples, or of the background's texts, belongs to."""
+    return np.arange(rows) % FOLDS
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """``planes`` (1 + FOLDS, d + 1): weights and intercept of the classifier for queries, then of
+    those that were fitted without each part.
+    """
+
+    planes: Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Those of all adapters: ``planes`` (1 + FOLDS, adapters, d + 1)."""
+
+    planes: Vectors
+
+    @classmethod
+    def of(cls, heads: Sequence[Head]) -> "Heads":
+        """In the order of the index; at least one."""
+        return cls(np.stack([head.planes for head in heads], axis=1))
+
+    def logits(self, queries: Vectors, parts: NDArray[np.intp] | None = None) -> Vectors:
+        """Log-odds of each query (n, d) for each adapter: (n, adapters).
+
+        ``parts`` (n,) is for texts that were learnt: each is judged by classifiers that were
+        fitted without its part.
+        """
+        if parts is None:
+            return _logits(queries, self.planes[0])
+        found = np.empty((len(queries), self.planes.shape[1]), np.float32)
+        for part in range(FOLDS):
+            rows = parts == part
+            found[rows] = _logits(queries[rows], self.planes[1 + part])
+        return found
+
+
+def _logits(queries: Vectors, planes: Vectors) -> Vectors:
+    logits: Vectors = queries @ planes[:, :-1].T + planes[:, -1]
+    return logits
+
+
+def rivals_of(centres: Vectors) -> NDArray[np.intp]:
+    """The adapters nearest to each one, by the mean of their examples (adapters, d): (adapters, r).
+
+    All others where there are at most ``RIVALS``; the nearest first.
+    """
+    likeness = centres @ centres.T
+    np.fill_diagonal(likeness, -np.inf)
+    order = np.argsort(-likeness, axis=1, kind="stable")
+    return order[:, : min(RIVALS, len(centres) - 1)]
+
+
+def fit_head(own: Vectors, rivals: Sequence[Vectors], background: Vectors) -> Head:
+    """Tells an adapter's examples (m, d) from its rivals' and from the background's texts.
+
+    Takes about 0.1 s. Both sides count alike, however many they are.
+    """
+    positives = evenly(np.arange(len(own)), _MOST_POSITIVES)
+    parts = [folds(len(own))[positives]]
+    vectors = [own[positives]]
+    for others in (*rivals, background):
+        most = len(others) if others is background else _MOST_NEGATIVES // len(rivals)
+        rows = evenly(np.arange(len(others)), most)
+        rows = rows[(others[rows] @ vectors[0].T).max(axis=1) < _SAME]
+        vectors.append(others[rows])
+        parts.append(folds(len(others))[rows])
+    joined, part = np.concatenate(vectors), np.concatenate(parts)
+    is_own = np.arange(len(joined)) < len(positives)
+    planes = [_plane(joined, is_own)]
+    planes += [_plane(joined[part != n], is_own[part != n]) for n in range(FOLDS)]
+    return Head(np.stack(planes))
+
+
+def _plane(vectors: Vectors, is_own: NDArray[np.bool_]) -> Vectors:
+    """Weights and intercept (d + 1,); zeros where there is nothing to tell apart."""
+    from sklearn.linear_model import LogisticRegression
+
+    if is_own.all() or not is_own.any():
+        return np.zeros(vectors.shape[1] + 1, np.float32)
+    model = LogisticRegression(C=_C, class_weight="balanced", tol=1e-3, max_iter=1_000)
+    model.fit(vectors, is_own)
+    plane: Vectors = np.append(model.coef_[0], model.intercept_[0]).astype(np.float32)
+    return plane
