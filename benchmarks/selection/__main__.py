@@ -16,7 +16,7 @@ from rich.markup import escape
 from benchmarks.figures import machine
 from benchmarks.plan import load
 from benchmarks.selection.languages import language_table
-from benchmarks.selection.lorelay import Lorelay, RememberingEncoder
+from benchmarks.selection.lorelay import Lorelay, remembering
 from benchmarks.selection.peer import SemanticRouter, peer_version
 from benchmarks.selection.queries import SOURCES, QuerySet, load_sets
 from benchmarks.selection.rates import rate_table
@@ -124,9 +124,9 @@ def measured(
     """
     texts = list({query.text: None for known in sets for query in known.queries})
     yield rate_table(encoders, texts, extent.rounds, extent.seconds, threads, say)
-    remembering = [RememberingEncoder(encoder) for encoder in encoders]
-    ours = [Lorelay(encoder) for encoder in remembering]
-    contenders = [*ours, *_peers(remembering, peers, say)]
+    known_vectors = remembering(encoders)
+    ours = [Lorelay(encoder) for encoder in known_vectors]
+    contenders = [*ours, *_peers(known_vectors, peers, say)]
     for known in sets:
         if known.has_strangers:
             yield from scope_tables(known, contenders, extent.sizes, extent.draws, say)
@@ -136,9 +136,7 @@ def measured(
             yield robustness_table(known, ours, extent.each, extent.draws, say)
 
 
-def _peers(
-    encoders: Sequence[RememberingEncoder], python: Path | None, say: Say
-) -> list[Contender]:
+def _peers(encoders: Sequence[Encoder], python: Path | None, say: Say) -> list[Contender]:
     if python is None:
         return []
     version = peer_version(python)

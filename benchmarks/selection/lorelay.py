@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from benchmarks.selection.queries import LabelledQuery
 from benchmarks.selection.trial import Answers, Outcome, Trial
 from streams.selection.encoder import Encoder
+from streams.selection.joined import SEPARATOR, JoinedEncoder
 from streams.selection.selector import Decision, Selector
 
 FALSE_REJECT = 0.05
@@ -39,6 +40,17 @@ class RememberingEncoder:
         self._known.update(zip(new, self._encoder.encode(new), strict=True))
         vectors = [self._known[text] for text in texts]
         return np.array(vectors, np.float32).reshape(len(texts), self.dimensions)
+
+
+def remembering(encoders: Sequence[Encoder]) -> list[Encoder]:
+    """The encoders, each text to be encoded once; one joined of others shares what they know."""
+    known = {encoder.name: RememberingEncoder(encoder) for encoder in encoders}
+    found: list[Encoder] = []
+    for name, encoder in known.items():
+        parts = name.split(SEPARATOR)
+        is_shared = len(parts) > 1 and known.keys() >= set(parts)
+        found.append(JoinedEncoder([known[part] for part in parts]) if is_shared else encoder)
+    return found
 
 
 class Lorelay:

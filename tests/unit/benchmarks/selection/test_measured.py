@@ -2,20 +2,23 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from benchmarks.selection.__main__ import QUICK, app, measured
-from benchmarks.selection.lorelay import Lorelay, RememberingEncoder
+from benchmarks.selection.lorelay import Lorelay, RememberingEncoder, remembering
 from benchmarks.selection.peer import SemanticRouter, peer_version
 from benchmarks.selection.queries import load_sets
 from benchmarks.selection.scope import scope_trial
 from benchmarks.selection.trial import Contender
 from schemas.errors import ConfigurationError
+from streams.selection.joined import JoinedEncoder
 from tests.unit.benchmarks.selection.sets import parallel, scoped, write
 from tests.unit.streams.selection.topics import TopicEncoder
 
@@ -97,20 +100,41 @@ def test_what_is_missing_is_told(folder: Path, options: list[str], status: int, 
     assert said in done.stderr
 
 
+class CountingEncoder(TopicEncoder):
+    """Counts the texts that it had to encode."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.texts = 0
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors (n, 32)."""
+        self.texts += len(texts)
+        return super().encode(texts)
+
+
 def test_each_text_is_encoded_once() -> None:
-    class Counting(TopicEncoder):
-        texts = 0
-
-        def encode(self, texts: Any) -> Any:
-            Counting.texts += len(texts)
-            return super().encode(texts)
-
-    encoder = RememberingEncoder(Counting())
+    counting = CountingEncoder("one")
+    encoder = RememberingEncoder(counting)
     first = encoder.encode(["a", "b", "a"])
     second = encoder.encode(["b", "c"])
-    assert Counting.texts == 3
+    assert counting.texts == 3
     assert np.array_equal(first[1], second[0])
     assert encoder.encode([]).shape == (0, TopicEncoder.dimensions)
+
+
+def test_a_joined_encoder_shares_what_its_parts_remember() -> None:
+    parts = [CountingEncoder("one"), CountingEncoder("other")]
+    joined = JoinedEncoder(parts)
+    expected = joined.encode(["a", "b"])
+    one, other, both = remembering([*parts, joined])
+    for encoder in (one, other):
+        encoder.encode(["a", "b"])
+    counted = [part.texts for part in parts]
+    assert (one.name, other.name, both.name) == ("one", "other", "one+other")
+    assert np.allclose(both.encode(["a", "b"]), expected)
+    assert [part.texts for part in parts] == counted
 
 
 def test_an_environment_without_semantic_router_is_seen(tmp_path: Path) -> None:
