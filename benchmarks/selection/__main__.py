@@ -80,7 +80,10 @@ def main(
         bool, typer.Option("--quick", help="A short run, which shows only that all works.")
     ] = False,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Where the figures go, too.")
+        Path | None,
+        typer.Option(
+            "--json", metavar="FILE", dir_okay=False, writable=True, help="Where figures go, too."
+        ),
     ] = None,
 ) -> None:
     """Measure how well and how fast adapters are selected, each set's domains being adapters."""
@@ -134,6 +137,8 @@ def measured(
             yield language_table(known, contenders, extent.each, extent.draws, say)
         if known.has_strangers or known.parallel_languages:
             yield robustness_table(known, ours, extent.each, extent.draws, say)
+        else:
+            say(f"{known.name} is left out: it has no translations, and no oos in test beside val.")
 
 
 def _peers(encoders: Sequence[Encoder], python: Path | None, say: Say) -> list[Contender]:

@@ -5,6 +5,7 @@ itself can be had without a model hub or a service.
 """
 
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,9 @@ from streams.selection.encoder import Encoder
 
 _PROCESS = Path(__file__).with_name("peer_process.py")
 _VERSION = "from importlib.metadata import version; print(version('semantic-router'))"
-_AT_MOST = 1_800.0
+_AT_MOST = 3_600.0
+# As this project's encoders and selector have it: two BLAS threads stand still on a busy machine.
+_ONE_CORE = {"OPENBLAS_NUM_THREADS": "1"}
 
 
 def peer_version(python: Path) -> str | None:
@@ -61,7 +64,12 @@ class SemanticRouter:
         command = [str(self._python), "-I", str(_PROCESS), str(folder)]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=_AT_MOST, check=False
+                command,
+                env=os.environ | _ONE_CORE,
+                capture_output=True,
+                text=True,
+                timeout=_AT_MOST,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise ConfigurationError(

@@ -82,8 +82,11 @@ def load_sets(folders: Sequence[Path]) -> list[QuerySet]:
 
 
 def load_set(path: Path) -> QuerySet:
-    """The set in a file. Raises: ConfigurationError for a broken line."""
-    lines = path.read_text("utf-8").split("\n")
+    """The set in a file. Raises: ConfigurationError for a broken line, or for no text at all."""
+    try:
+        lines = path.read_text("utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} can't be read as UTF-8 text: {error}.") from error
     queries = [_query(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     return QuerySet(_NAMES.get(path.stem, path.stem), tuple(queries))
 

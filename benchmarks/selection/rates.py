@@ -27,7 +27,7 @@ def rate_table(
         f"Encoders on {threads} threads",
         ("encoder",),
         (Column("one by one", "texts/s"), Column(_BATCH_COLUMN, "texts/s")),
-        (f"The same {min(_BATCH, len(texts))} different texts, {rounds} rounds.",),
+        (f"{min(_BATCH, len(texts))} different texts, the same for all; rounds: {rounds}.",),
     )
     for encoder in encoders:
         say(f"rates: {encoder.name}")

@@ -74,6 +74,14 @@ def test_every_table_follows_from_the_selectors_decisions(folder: Path) -> None:
     assert any("a_topics, all examples" in line for line in said)
 
 
+def test_a_set_that_shows_nothing_is_left_out_and_told(tmp_path: Path) -> None:
+    write(tmp_path / "plain.jsonl", [row for row in scoped(3) if row["domain"] != "oos"])
+    said: list[str] = []
+    tables = measured(load_sets([tmp_path]), [TopicEncoder()], None, QUICK, 1, said.append)
+    assert [table.name for table in tables] == ["encoders"]
+    assert any(line.startswith("plain is left out") for line in said)
+
+
 def test_figures_are_printed_and_written(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "figures" / "selection.json"
     options = ["--data", str(folder), "--encoder", "use-multilingual", "--quick", "--no-peers"]

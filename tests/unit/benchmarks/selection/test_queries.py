@@ -45,3 +45,10 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
     number = len(path.read_text().splitlines())
     with pytest.raises(ConfigurationError, match=f"set.jsonl, line {number} "):
         load_set(path)
+
+
+def test_what_is_no_text_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "set.jsonl"
+    path.write_bytes(b"\xff\xfe{}")
+    with pytest.raises(ConfigurationError, match="UTF-8"):
+        load_set(path)
