@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -17,7 +17,7 @@ from benchmarks.figures import machine
 from benchmarks.plan import load
 from benchmarks.selection.languages import language_table
 from benchmarks.selection.lorelay import Lorelay, remembering
-from benchmarks.selection.peer import SemanticRouter, peer_version
+from benchmarks.selection.peer import Peers, peer_version
 from benchmarks.selection.queries import SOURCES, QuerySet, load_sets
 from benchmarks.selection.rates import rate_table
 from benchmarks.selection.robustness import robustness_table
@@ -26,6 +26,7 @@ from benchmarks.selection.tables import Table
 from benchmarks.selection.trial import Contender
 from schemas.errors import ConfigurationError, LorelayError
 from streams.selection.encoder import Encoder, load_encoder
+from streams.selection.joined import SEPARATOR
 
 _PEERS = Path(__file__).parents[2] / ".venv-peers" / "bin" / "python"
 _PROFILES = ("use-multilingual", "minilm", "use-multilingual+minilm")
@@ -72,10 +73,29 @@ def main(
         ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of the encoders.")] = 2,
+    sizes: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--examples",
+            metavar="N",
+            min=1,
+            help="Of each adapter; may be repeated. By default 10, 50, 200 and all.",
+            show_default=False,
+        ),
+    ] = None,
     draws: Annotated[int, typer.Option(min=1, help="Of examples, to be averaged.")] = 5,
     with_peers: Annotated[
         bool, typer.Option("--peers/--no-peers", help="Beside semantic-router, in .venv-peers.")
     ] = True,
+    peer_encoders: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--peer-encoder",
+            metavar="NAME",
+            help="What semantic-router gets of the encoders; by default each that isn't joined.",
+            show_default=False,
+        ),
+    ] = None,
     is_quick: Annotated[
         bool, typer.Option("--quick", help="A short run, which shows only that all works.")
     ] = False,
@@ -92,6 +112,8 @@ def main(
         console.print(f"[red]Name a folder of query sets with --data FOLDER.[/]\n\n{SOURCES}")
         raise typer.Exit(2)
     extent = QUICK if is_quick else Extent(draws=draws)
+    if sizes:
+        extent = replace(extent, sizes=tuple(sizes))
     began, busy, tables = monotonic(), load(), list[Table]()
     printed = Console(width=None if sys.stdout.isatty() else _WIDTH)
 
@@ -100,8 +122,10 @@ def main(
 
     try:
         sets = load_sets(folders)
-        loaded = [load_encoder(name, threads=threads) for name in encoders or _PROFILES]
-        peers = _PEERS if with_peers else None
+        names = encoders or list(_PROFILES)
+        given = peer_encoders or [name for name in names if SEPARATOR not in name]
+        peers = _peers(names, given) if with_peers else None
+        loaded = [load_encoder(name, threads=threads) for name in names]
         for table in measured(sets, loaded, peers, extent, threads, say):
             tables.append(table)
             printed.print(table.rich(), "")
@@ -116,20 +140,17 @@ def main(
 def measured(
     sets: Sequence[QuerySet],
     encoders: Sequence[Encoder],
-    peers: Path | None,
+    peers: Peers | None,
     extent: Extent,
     threads: int,
     say: Say,
 ) -> Iterator[Table]:
-    """Every table that the sets have queries for, as soon as it is there.
-
-    ``peers`` is the Python that semantic-router is installed for.
-    """
+    """Every table that the sets have queries for, as soon as it is there."""
     texts = list({query.text: None for known in sets for query in known.queries})
     yield rate_table(encoders, texts, extent.rounds, extent.seconds, threads, say)
     known_vectors = remembering(encoders)
     ours = [Lorelay(encoder) for encoder in known_vectors]
-    contenders = [*ours, *_peers(known_vectors, peers, say)]
+    contenders: list[Contender] = [*ours, *(peers.over(known_vectors) if peers else [])]
     for known in sets:
         if known.has_strangers:
             yield from scope_tables(known, contenders, extent.sizes, extent.draws, say)
@@ -141,16 +162,20 @@ def measured(
             say(f"{known.name} is left out: it has no translations, and no oos in test beside val.")
 
 
-def _peers(encoders: Sequence[Encoder], python: Path | None, say: Say) -> list[Contender]:
-    if python is None:
-        return []
-    version = peer_version(python)
+def _peers(names: Sequence[str], given: Sequence[str]) -> Peers:
+    """Raises: ConfigurationError where semantic-router is missing, or an encoder isn't measured."""
+    for name in given:
+        if name not in names:
+            raise ConfigurationError(
+                f"--peer-encoder {name}: choose of what is measured, which is {', '.join(names)}."
+            )
+    version = peer_version(_PEERS)
     if version is None:
         raise ConfigurationError(
             "semantic-router is not installed: run `make bench-selection`, which does that, or "
             "leave it out (--no-peers)."
         )
-    return [SemanticRouter(encoder, python, version) for encoder in encoders]
+    return Peers(_PEERS, version, frozenset(given))
 
 
 def _write(path: Path, tables: Sequence[Table], extent: Extent, busy: float) -> None:

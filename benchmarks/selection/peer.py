@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -82,6 +83,20 @@ class SemanticRouter:
                 f"semantic-router failed ({said[-1]}): set its environment up again (remove "
                 ".venv-peers and run `make bench-selection`), or leave it out (--no-peers)."
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """semantic-router in an interpreter's environment, to be given the encoders of some names."""
+
+    python: Path
+    version: str
+    names: frozenset[str]
+
+    def over(self, encoders: Sequence[Encoder]) -> list[SemanticRouter]:
+        """A contender for each of these encoders that it is to be given."""
+        given = [encoder for encoder in encoders if encoder.name in self.names]
+        return [SemanticRouter(encoder, self.python, self.version) for encoder in given]
 
 
 def _texts(trial: Trial) -> list[str]:

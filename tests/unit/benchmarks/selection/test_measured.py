@@ -85,11 +85,14 @@ def test_a_set_that_shows_nothing_is_left_out_and_told(tmp_path: Path) -> None:
 def test_figures_are_printed_and_written(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "figures" / "selection.json"
     options = ["--data", str(folder), "--encoder", "use-multilingual", "--quick", "--no-peers"]
+    options += ["--examples", "5"]
     done = CliRunner().invoke(app, [*options, "--json", str(file)])
     assert done.exit_code == 0, done.output
     assert "a_topics: ranking" in done.stdout
     written = json.loads(file.read_text("utf-8"))
     assert written["draws"] == QUICK.draws
+    (row,) = rows(written["tables"], "a_topics: ranking")
+    assert row["examples"] == "5"
     (rate,) = rows(written["tables"], "encoders")
     assert rate["one by one"]["mean"] > 0
 
@@ -99,7 +102,12 @@ def test_figures_are_printed_and_written(folder: Path, tmp_path: Path) -> None:
     [
         ([], 2, "clinc/oos-eval"),
         (["--data", "nowhere"], 1, "no query sets"),
-        (["--data", "{folder}", "--encoder", "./nowhere"], 1, "There is no folder ./nowhere"),
+        (
+            ["--data", "{folder}", "--no-peers", "--encoder", "./nowhere"],
+            1,
+            "There is no folder ./nowhere",
+        ),
+        (["--data", "{folder}", "--encoder", "minilm", "--peer-encoder", "x"], 1, "is minilm."),
     ],
 )
 def test_what_is_missing_is_told(folder: Path, options: list[str], status: int, said: str) -> None:
