@@ -23,6 +23,7 @@ BROKER := $(if $(LORELAY_KAFKA),,.broker/jars/.ready)
 
 STREAMS := .venv/.ready
 WORKER_ENV := .venv-worker/.ready-$(WORKER)
+PEERS := .venv-peers/.ready
 MODELS := .lorelay/models/demo/.ready
 IMPORTED := .venv/.imported .venv-worker/.imported-$(WORKER)
 
@@ -36,7 +37,7 @@ LANE_2 := $(wildcard tests/unit tests/integration) --ignore=tests/unit/inference
 .PHONY: help setup models demo
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	  /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 setup: $(STREAMS) $(WORKER_ENV) $(BROKER) ## Both environments and the broker, once
 	@:
@@ -48,7 +49,7 @@ demo: models $(IMPORTED) ## Start everything and watch queries find their adapte
 	@.venv/bin/python examples/demo.py $(ARGS)
 
 ##@ Develop
-.PHONY: test lint soak chaos bench lock clean distclean
+.PHONY: test lint soak chaos bench bench-selection lock clean distclean
 test: lane-1 lane-2 ## Checks and every test
 
 .PHONY: lane-1 lane-2
@@ -78,6 +79,10 @@ chaos: setup ## One fault after another, a row each; SEED=n MINUTES=m
 bench: setup models ## The README's figures; ARGS=--help lists the options
 	@.venv/bin/python -m benchmarks $(ARGS)
 
+DATA ?=
+bench-selection: $(STREAMS) $(PEERS) ## How well adapters are selected; DATA="FOLDER ..." ARGS=--help
+	@.venv/bin/python -m benchmarks.selection $(DATA:%=--data %) $(ARGS)
+
 # The locks name packages and versions, never where they come from.
 COMPILE := $(UV) pip compile --quiet --upgrade --no-annotate --no-header --no-emit-index-url \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28
@@ -90,6 +95,7 @@ lock: .uv/.ready ## Resolve requirements/*.in again
 	}; \
 	compile streams.txt streams.in; \
 	compile dev.txt -c streams.txt dev.in; \
+	compile peers.txt peers.in; \
 	compile worker-cpu.txt --override worker-cpu.overrides worker-cpu.in; \
 	compile worker-gpu.txt worker-gpu.in; \
 	sed -i '1a # UNTESTED: it resolves, but has not been run on a GPU yet.' worker-gpu.txt
@@ -100,7 +106,7 @@ clean: ## Stop the local stack and remove what it wrote; models stay
 	  .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 distclean: clean ## Remove the environments, the broker and the models too
-	@rm -rf .venv .venv-worker .uv .broker .lorelay
+	@rm -rf .venv .venv-worker .venv-peers .uv .broker .lorelay
 
 # $(call pytest,ENVIRONMENT,PATHS): nothing to run, or nothing collected (5), is no failure. Lanes
 # write whole lines.
@@ -139,6 +145,13 @@ $(WORKER_ENV): requirements/worker-$(WORKER).txt pyproject.toml | .uv/.ready
 	@echo "Setting up .venv-worker (vLLM for $(WORKER), training)"
 	@rm -f .venv-worker/.ready-*
 	$(call install,.venv-worker,requirements/worker-$(WORKER).txt)
+	@touch $@
+
+# What the selection is measured beside: nothing of ours is installed there.
+$(PEERS): requirements/peers.txt | .uv/.ready
+	@echo "Setting up .venv-peers (semantic-router, for the benchmark only)"
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-peers
+	@$(UV) pip sync $(UV_QUIET) --python .venv-peers/bin/python $<
 	@touch $@
 
 .broker/jars/.ready: docker/broker/pom.xml
