@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.selection.calibration import evenly
-from streams.selection.index import Vectors
+from streams.selection.index import SAME, Vectors
 
 # Besides the classifier for queries there is one without each of so many parts of the texts, by
 # which those texts themselves are judged: what a classifier has seen says nothing about it.
@@ -23,8 +23,6 @@ FOLDS = 5
 RIVALS = 16
 _MOST_NEGATIVES = 2_000
 _MOST_POSITIVES = 2_000
-# An example that a rival has, too, belongs to neither side.
-_SAME = 0.999
 # Inverse of the regularisation's strength: of 1, 3, 10 and 30 the best at 10, 50 and 200 examples.
 _C = 3.0
 
@@ -96,7 +94,8 @@ def fit_head(own: Vectors, rivals: Sequence[Vectors], background: Vectors) -> He
     for others in (*rivals, background):
         most = len(others) if others is background else _MOST_NEGATIVES // len(rivals)
         rows = evenly(np.arange(len(others)), most)
-        rows = rows[(others[rows] @ vectors[0].T).max(axis=1) < _SAME]
+        # What a rival has as well tells the two of them apart by nothing.
+        rows = rows[(others[rows] @ vectors[0].T).max(axis=1) < SAME]
         vectors.append(others[rows])
         parts.append(folds(len(others))[rows])
     joined, part = np.concatenate(vectors), np.concatenate(parts)

@@ -11,6 +11,9 @@ Vectors = NDArray[np.float32]
 
 NEIGHBOURS = 5
 
+# Cosine of a text and itself, but for the rounding of encoders and products.
+SAME = 0.9999
+
 # The likeness of a text to an adapter that it isn't compared with.
 NOT_COMPARED = -1.0
 
@@ -22,13 +25,16 @@ def nearest_mean(similarities: Vectors, neighbours: int = NEIGHBOURS) -> Vectors
     CLINC150 (10 domains, 50 examples each) that rejects 56 % of the out-of-scope queries at 5 %
     false rejects, where equal weights reject 53 % and the nearest alone 57 %, and routes 89.6 %
     right against 88.7 % and 88.5 %.
+
+    A text that is an example itself is as near as can be, whatever the others are.
     """
     count = min(neighbours, similarities.shape[1])
     highest = np.partition(similarities, similarities.shape[1] - count, axis=1)[:, -count:]
     highest.sort(axis=1)
     weights = np.arange(neighbours - count + 1, neighbours + 1, dtype=np.float32)
     mean: Vectors = highest @ (weights / weights.sum())
-    return mean
+    nearest = highest[:, -1]
+    return np.where(nearest >= SAME, nearest, mean)
 
 
 @dataclass(frozen=True, slots=True)

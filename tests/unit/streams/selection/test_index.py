@@ -25,6 +25,13 @@ def test_fewer_examples_than_neighbours_are_all_counted() -> None:
     assert nearest_mean(row) == pytest.approx([(5 * 0.8 + 4 * 0.2) / 9])
 
 
+def test_a_text_that_is_an_example_is_as_near_as_can_be() -> None:
+    rows = np.array([[0.1, 0.99999, 0.2], [0.1, 0.99, 0.2]], np.float32)
+    exact, close = nearest_mean(rows).tolist()
+    assert exact == pytest.approx(1.0, abs=1e-4)
+    assert close == pytest.approx((5 * 0.99 + 4 * 0.2 + 3 * 0.1) / 12)
+
+
 def test_the_similarities_given_are_left_as_they_were() -> None:
     rows = vectors(4) @ vectors(9, 1).T
     before = rows.copy()
