@@ -27,11 +27,11 @@ PEERS := .venv-peers/.ready
 MODELS := .lorelay/models/demo/.ready
 IMPORTED := .venv/.imported .venv-worker/.imported-$(WORKER)
 
-# What needs vLLM or PEFT in the test's own process runs in the worker environment. Most tests wait
-# for something: two lanes of them side by side take little more than one.
+# What needs vLLM or PEFT in the test's own process runs in the worker environment.
 WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
-LANE_1 := $(wildcard tests/chaos tests/e2e)
-LANE_2 := $(wildcard tests/unit tests/integration) --ignore=tests/unit/inference/training
+FAULTS := $(wildcard tests/chaos tests/integration/broker_faults)
+LOCAL := $(wildcard tests/unit tests/e2e) --ignore=tests/unit/inference/training
+KAFKA := $(wildcard tests/integration) --ignore=tests/integration/broker_faults
 
 ##@ Use
 .PHONY: help setup models demo
@@ -50,17 +50,20 @@ demo: models $(IMPORTED) ## Start everything and watch queries find their adapte
 
 ##@ Develop
 .PHONY: test lint soak chaos bench bench-selection lock clean distclean
-test: lane-1 lane-2 ## Checks and every test
+test: test-local test-kafka test-faults ## Checks and every test
 
-.PHONY: lane-1 lane-2
-lane-1 lane-2: setup models lint
-lane-1:
+# Most tests wait for something: three lanes side by side take little more than one.
+.PHONY: test-local test-kafka test-faults
+test-local test-kafka test-faults: setup models lint
+test-local:
 	@status=0; \
 	$(call pytest,.venv-worker,$(WORKER_SUITES)) || status=1; \
-	$(call pytest,.venv,$(LANE_1)) || status=1; \
+	$(call pytest,.venv,$(LOCAL)) || status=1; \
 	exit $$status
-lane-2:
-	@$(call pytest,.venv,$(LANE_2))
+test-kafka:
+	@$(call pytest,.venv,$(KAFKA))
+test-faults:
+	@$(call pytest,.venv,$(FAULTS))
 
 lint: $(STREAMS) ## Ruff, strict mypy, import rules
 	@.venv/bin/ruff check .
