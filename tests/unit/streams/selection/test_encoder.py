@@ -75,10 +75,28 @@ def test_what_is_read_of_a_text_is_bounded(text: str, times: int) -> None:
     read.encode("utf-8")
 
 
+def test_a_text_that_grows_without_its_capitals_is_bounded_all_the_same() -> None:
+    assert len(readable("\u0130" * 2 * MAX_CHARACTERS)) <= MAX_CHARACTERS
+
+
 def test_a_long_text_is_read_from_both_ends() -> None:
     text = "instruction " + "x" * 10_000_000 + " question"
     assert readable(text).startswith("instruction ")
     assert readable(text).endswith(" question")
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("WIE KÜNDIGE ICH MEINE WOHNUNG?", "Wie kündige ich meine wohnung?"),
+        ("WAS KOSTET EIN BUßGELD?", "Was kostet ein bußgeld?"),
+        ("DSGVO", "DSGVO"),
+        ("Was regelt das BImSchG?", "Was regelt das BImSchG?"),
+        ("", ""),
+    ],
+)
+def test_a_text_in_capitals_is_read_without_them(text: str, read: str) -> None:
+    assert readable(text) == read
 
 
 def test_the_default_can_be_saved_and_loaded_like_any_model(
