@@ -66,13 +66,13 @@ class Table:
             header_style="bold",
         )
         for label in self.labels:
-            printed.add_column(label)
+            printed.add_column(label, no_wrap=True)
         for column in self.columns:
-            printed.add_column(_heading(column), justify="right")
+            printed.add_column(_heading(column), justify="right", overflow="fold")
         before: tuple[str, ...] = ()
         for labels, cells in self.rows:
             is_same = labels[:1] == before[:1]
-            if before and not is_same:
+            if before and len(labels) > 1 and not is_same:
                 printed.add_section()
             shown = ("", *labels[1:]) if is_same else labels
             figures = [_shown(cells.get(column.name), column) for column in self.columns]
@@ -96,7 +96,9 @@ class Table:
 
 
 def _heading(column: Column) -> str:
-    return f"{column.name}, {column.unit}" if column.unit else column.name
+    """In several lines: what is measured below the router's name, its joined encoders apart."""
+    name = column.name.replace(": ", "\n").replace("+", "+\n")
+    return f"{name}, {column.unit}" if column.unit else name
 
 
 def _shown(cell: Cell | None, column: Column) -> str:

@@ -36,6 +36,16 @@ def test_a_table_is_printed_with_units_and_spreads() -> None:
     assert text.count("10 ") == 1
 
 
+def test_a_routers_name_stands_above_what_is_measured_of_it() -> None:
+    made = Table("t", "A title", ("queries",), (Column("long-name+other-name: accuracy"),))
+    made.add(("none",), [{"long-name+other-name: accuracy": 1.0}])
+    console = Console(width=60)
+    with console.capture() as printed:
+        console.print(made.rich())
+    heading = [line.strip("┃ \n").split("┃")[-1].strip() for line in printed.get().splitlines()]
+    assert heading[2:5] == ["long-name+", "other-name", "accuracy, %"]
+
+
 def test_json_has_every_figure_unrounded() -> None:
     written = table().as_json()
     assert written["rows"][0] == {
