@@ -152,7 +152,7 @@ class Selector:
         return Learnt(
             tuple(map(_spoken_in, examples, spoken)),
             vectors,
-            calibration_texts(vectors, spoken, held_out),
+            calibration_texts(vectors, spoken, held_out, self._background.translation),
             frozenset(listed),
             frozenset(listed.union(filter(None, spoken))),
         )

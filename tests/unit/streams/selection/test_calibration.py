@@ -127,3 +127,20 @@ def test_a_thinned_out_choice_is_distinct_and_in_order(count: int, most: int) ->
     chosen = evenly(np.arange(count), most)
     assert len(chosen) == min(count, most)
     assert (np.diff(chosen) > 0).all()
+
+
+def test_a_text_is_not_compared_with_its_translation() -> None:
+    german = vectors(25)
+    english = german + 0.05 * vectors(25, seed=1)
+    english /= np.linalg.norm(english, axis=1, keepdims=True)
+    both = np.concatenate([german, english])
+    spoken = ["de"] * 25 + ["en"] * 25
+    none_held_out = np.zeros(50, bool)
+    apart = calibration_texts(both, spoken, none_held_out, translation=0.9).scores
+    beside = calibration_texts(both, spoken, none_held_out, translation=1.3).scores
+    assert (beside > 0.4).all()
+    assert (apart < beside).all()
+    # Where the detector took one text for another language's, no language is missing to it.
+    spoken[0] = "nl"
+    mistaken = calibration_texts(both, spoken, none_held_out, translation=0.9).scores
+    assert mistaken[0] == pytest.approx(beside[0], abs=1e-6)
