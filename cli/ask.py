@@ -21,6 +21,8 @@ from streams.kafka.settings import KafkaSettings
 
 #: After this long without an answer, whoever waits is told which processes don't run.
 _PATIENCE_SECONDS = 2.0
+#: How long after a response the last of its chunks may come; they are not written together.
+_LAST_CHUNK_SECONDS = 1.0
 
 
 class NoAnswer(LorelayError):
@@ -109,6 +111,8 @@ async def _answer(
                 await asyncio.wait([answer], timeout=seconds - _PATIENCE_SECONDS)
         if not answer.done():
             raise NoAnswer(f"No answer within {seconds:g} s. {_why(settings)}")
+        if query.stream and query.id and answer.result().response.error is None:
+            await client.last_chunk(query.id, _LAST_CHUNK_SECONDS)
         return answer.result()
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from types import TracebackType
 from typing import Self, TypeVar
@@ -47,6 +47,8 @@ class _Pending:
     answer: "asyncio.Future[Answer]"
     sent_at: float
     on_chunk: Callable[[Chunk], None] | None = None
+    #: The chunk that says why the answer ends has come.
+    is_streamed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class QueryClient:
@@ -131,6 +133,15 @@ class QueryClient:
             ) from error
         return answer
 
+    async def last_chunk(self, query_id: str, seconds: float) -> None:
+        """Waits so long for the end of a streamed answer, which may come after its response.
+
+        It may not come at all: chunks are no promise.
+        """
+        if pending := self._pending.get(query_id):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(pending.is_streamed.wait(), seconds)
+
     async def _listen(self) -> None:
         """Takes the end of the partitions to read as the beginning."""
         existing = await self._consumer.topics()
@@ -157,7 +168,10 @@ class QueryClient:
                 if record.topic == self._topics.responses:
                     await self._on_response(record.value)
                 elif pending.on_chunk is not None:
-                    pending.on_chunk(await self._decode(Chunk, record.value))
+                    chunk = await self._decode(Chunk, record.value)
+                    pending.on_chunk(chunk)
+                    if chunk.finish_reason is not None:
+                        pending.is_streamed.set()
         except (KafkaError, LorelayError) as error:
             lost = await refusal(self._settings, error) or ConnectionLost(
                 f"Responses can't be read any more: {error}"
@@ -169,7 +183,9 @@ class QueryClient:
     async def _on_response(self, value: bytes) -> None:
         arrived = perf_counter()
         response = await self._decode(Response, value)
-        pending = self._pending.pop(response.query_id, None)
+        pending = self._pending.get(response.query_id)
+        if pending is not None and pending.on_chunk is None:
+            del self._pending[response.query_id]
         # Cancelled: nobody waits for it any more.
         if pending is not None and not pending.answer.done():
             pending.answer.set_result(Answer(response, (arrived - pending.sent_at) * 1000))

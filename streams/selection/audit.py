@@ -13,7 +13,7 @@ from streams.selection.calibration import MIN_SCORES
 from streams.selection.comparison import Compared, compared
 from streams.selection.findings import Audit, LooseThreshold, Overlap, Strayed, TooFew, Twins
 from streams.selection.head import Heads, folds
-from streams.selection.index import nearest_mean
+from streams.selection.index import likeness
 from streams.selection.material import Material
 from streams.selection.scoring import scored
 
@@ -152,10 +152,10 @@ def _loose(
         asked = np.isin(spoken, sorted(own))
         rows = np.flatnonzero(asked) if asked.any() else np.arange(len(spoken))
         bounds = np.array([thresholds.of(language) for language in spoken[rows]])
-        likeness = nearest_mean(background.vectors[rows] @ material.vectors.T)
+        near = likeness(background.vectors[rows] @ material.vectors.T)
         parts = folds(len(spoken))[rows]
         logits = Heads.of([material.head]).logits(background.vectors[rows], parts)
-        scores = scored(likeness, logits[:, 0])
+        scores = scored(near, logits[:, 0])
         passed = float((scores >= bounds).mean())
         if passed >= _LOOSE:
             yield LooseThreshold(adapter, float(bounds.min()), passed)

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.selection.index import NEIGHBOURS, Vectors, nearest_mean
+from streams.selection.index import NEIGHBOURS, Vectors, likeness
 
 Floats = NDArray[np.floating]
 
@@ -169,7 +169,7 @@ def _scores(
         foreign &= (tags[own][:, None] != "") & (tags[compared][None] != "")
         similarities[foreign & (similarities >= twin)] = -1.0
         similarities[own[:, None] == compared[None]] = -1.0
-        parts.append(nearest_mean(similarities, min(NEIGHBOURS, others)))
+        parts.append(likeness(similarities, min(NEIGHBOURS, others)))
     return np.concatenate(parts)
 
 

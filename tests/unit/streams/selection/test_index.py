@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.selection.index import NEIGHBOURS, ExampleIndex, nearest_mean
+from streams.selection.index import NEIGHBOURS, ExampleIndex, likeness, nearest_mean
 from tests.unit.streams.selection.topics import DIMENSIONS, vectors
 
 
@@ -27,7 +27,7 @@ def test_fewer_examples_than_neighbours_are_all_counted() -> None:
 
 def test_a_text_that_is_an_example_is_as_near_as_can_be() -> None:
     rows = np.array([[0.1, 0.99999, 0.2], [0.1, 0.99, 0.2]], np.float32)
-    exact, close = nearest_mean(rows).tolist()
+    exact, close = likeness(rows).tolist()
     assert exact == pytest.approx(1.0, abs=1e-4)
     assert close == pytest.approx((5 * 0.99 + 4 * 0.2 + 3 * 0.1) / 12)
 
