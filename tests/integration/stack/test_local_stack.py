@@ -147,7 +147,7 @@ def test_a_process_that_fails_is_named_and_its_last_word_is_in_its_log(
 ) -> None:
     monkeypatch.setenv("LORELAY_STAND_IN", "fail")
     # Both fail; it is the first of them that is told.
-    with pytest.raises(EndedEarly, match="(router|worker) ended") as told:
+    with pytest.raises(EndedEarly, match=r"(router|worker) ended") as told:
         stack.up(Cluster(address=kafka))
     assert "no encoder of that name" in stack.folder.log_file(told.value.name).read_text()
 
