@@ -32,7 +32,9 @@ from streams.router.settings import RouterSettings
 from streams.router.shadow import Shadow
 from streams.selection.drift import DriftWatch
 from streams.selection.encoder import Encoder, load_encoder
+from streams.selection.encoder_cache import EncoderCache
 from streams.selection.selector import Selector
+from streams.selection.sharing import ExampleEncoder, QueryEncoder
 from streams.telemetry.metrics import RouterMetrics
 
 log = logging.getLogger(__name__)
@@ -83,15 +85,18 @@ class RouterProcess(Process):
         schemas = await started(WriterSchemas(settings, codec), parts)
         follower = RegistryFollower(settings, codec)
         cancellations = Cancellations(settings, codec)
-        selector = Selector(encoder, settings.false_reject)
-        knowledge = Knowledge(selector, follower.registry, self._executor)
+        queries = QueryEncoder(encoder)
+        selector = Selector(ExampleEncoder(queries), settings.false_reject)
+        knowledge = Knowledge(
+            selector, follower.registry, self._executor, self._remembering(queries)
+        )
         shadow = self._shadow(encoder, knowledge)
         drift = DriftWatch(settings.drift_window)
         observation = Observation(knowledge, self._metrics.selection, drift, shadow)
         follower.on_change(lambda: self._on_registry_change(follower, knowledge))
         await started(follower, parts)
         await started(cancellations, parts)
-        await knowledge.refresh()
+        await knowledge.refresh(self.wait_for)
         await knowledge.warm_up()
         if shadow is not None:
             await started(shadow, parts)
@@ -138,6 +143,10 @@ class RouterProcess(Process):
             await self._until_stopped(app, background)
         finally:
             await self._shut_down(app, partitions, batcher, background)
+
+    def _remembering(self, encoder: Encoder) -> Encoder:
+        entries = self._settings.encoder_cache
+        return EncoderCache(encoder, entries, self._metrics.count_texts) if entries else encoder
 
     def _shadow(self, encoder: Encoder, knowledge: Knowledge) -> Shadow | None:
         settings = self._settings

@@ -17,22 +17,24 @@ from streams.selection.scoring import scored
 class Learnt:
     """What is kept of one adapter; ``examples`` has one for each row of ``vectors`` (m, d).
 
-    ``texts`` are those that stand for its queries, with their likeness; ``listed`` are the
-    languages it says it answers in, ``languages`` those and its examples'.
+    ``centre`` (d,) is the direction of their mean. ``texts`` are those that stand for its queries,
+    with their likeness; ``listed`` are the languages it says it answers in, ``languages`` those
+    and its examples'.
     """
 
     examples: tuple[Example, ...]
     vectors: Vectors
+    centre: Vectors
     texts: CalibrationTexts
     listed: frozenset[str]
     languages: frozenset[str]
 
-    @property
-    def centre(self) -> Vectors:
-        """The direction of the mean of its examples, (d,)."""
-        mean = self.vectors.mean(axis=0)
-        centre: Vectors = mean / max(float(np.linalg.norm(mean)), np.finfo(np.float32).tiny)
-        return centre
+
+def centre_of(vectors: Vectors) -> Vectors:
+    """The direction of the mean of vectors (m, d), (d,)."""
+    mean = vectors.mean(axis=0)
+    centre: Vectors = mean / max(float(np.linalg.norm(mean)), np.finfo(np.float32).tiny)
+    return centre
 
 
 @dataclass(frozen=True, slots=True)
