@@ -210,19 +210,37 @@ class Cluster:
         """The first offset, and the one after the last, markers included."""
         consumer = Consumer({"bootstrap.servers": self.address, "group.id": uuid.uuid4().hex})
         try:
-            found = consumer.get_watermark_offsets(TopicPartition(topic, partition), _SECONDS)
-            return found[0], found[1]
+            return _watermarks(consumer, TopicPartition(topic, partition))
         finally:
             consumer.close()
 
     def _end(self, consumer: Consumer, partition: TopicPartition) -> int:
-        end: int = consumer.get_watermark_offsets(partition, _SECONDS)[1]
-        return end
+        return _watermarks(consumer, partition)[1]
 
     def _await_metadata(self, topic: str) -> None:
         deadline = time.monotonic() + _SECONDS
         while topic not in self.topics():
             assert time.monotonic() < deadline, f"{topic} did not appear"
+
+
+def _watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    """The log's ends; a partition that has just been made may have no leader yet."""
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        try:
+            first, end = consumer.get_watermark_offsets(partition, _SECONDS)
+            return first, end
+        except KafkaException as error:
+            if not _has_no_leader(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _has_no_leader(error: KafkaException) -> bool:
+    return error.args[0].code() in (
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+    )
 
 
 def _collect(offsets: list[int]) -> Callable[[KafkaError | None, Message], None]:
