@@ -50,20 +50,18 @@ demo: models $(IMPORTED) ## Start everything and watch queries find their adapte
 
 ##@ Develop
 .PHONY: test lint soak chaos bench bench-selection lock clean distclean
-test: test-local test-kafka test-faults ## Checks and every test
+test: test-most test-kafka ## Checks and every test
 
-# Most tests wait for something: three lanes side by side take little more than one.
-.PHONY: test-local test-kafka test-faults
-test-local test-kafka test-faults: setup models lint
-test-local:
+# Most tests wait for something: two lanes side by side take little more than one.
+.PHONY: test-most test-kafka
+test-most test-kafka: setup models lint
+test-most:
 	@status=0; \
 	$(call pytest,.venv-worker,$(WORKER_SUITES)) || status=1; \
-	$(call pytest,.venv,$(LOCAL)) || status=1; \
+	$(call pytest,.venv,$(LOCAL) $(FAULTS)) || status=1; \
 	exit $$status
 test-kafka:
 	@$(call pytest,.venv,$(KAFKA))
-test-faults:
-	@$(call pytest,.venv,$(FAULTS))
 
 lint: $(STREAMS) ## Ruff, strict mypy, import rules
 	@.venv/bin/ruff check .
