@@ -224,22 +224,24 @@ class Cluster:
 
 
 def _watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
-    """The log's ends; a partition that has just been made may have no leader yet."""
+    """The log's ends; a partition just made or moved may have no leader yet that knows them."""
     deadline = time.monotonic() + _SECONDS
     while True:
         try:
             first, end = consumer.get_watermark_offsets(partition, _SECONDS)
             return first, end
         except KafkaException as error:
-            if not _has_no_leader(error) or time.monotonic() > deadline:
+            if not _is_settling(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
 
 
-def _has_no_leader(error: KafkaException) -> bool:
+def _is_settling(error: KafkaException) -> bool:
     return error.args[0].code() in (
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        # A new leader knows its high watermark once a follower has caught up (KIP-207).
+        KafkaError.OFFSET_NOT_AVAILABLE,
     )
 
 
