@@ -1,10 +1,8 @@
-"""`lorelay adapters`: register, list and show."""
+"""`lorelay adapters`: register, list and show, and all that steers a version's life."""
 
 import asyncio
-import getpass
 import json
-import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli import versions
+from cli.history import history
 from cli.plain_errors import plain_errors
 from cli.query_client import quieten_clients
 from cli.registry_reading import read_registry
@@ -23,7 +23,7 @@ from schemas.json_form import to_json
 from schemas.records import AdapterVersion
 from streams.kafka.settings import KafkaSettings
 from streams.registry.candidate import read_candidate
-from streams.registry.reader import Registry
+from streams.registry.reader import Registry, Selectable
 from streams.registry.validation import Novelty
 from streams.registry.writer import RegistryWriter
 
@@ -57,7 +57,10 @@ def register(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")] = False,
 ) -> None:
-    """Register adapter versions; running routers and workers serve them within seconds.
+    """Register adapter versions.
+
+    Running routers and workers serve the first version of a family within seconds. A later one
+    stands by, for queries that name it exactly, until promote, split or canary gives it more.
 
     A folder holds PEFT's adapter_model.safetensors and adapter_config.json, the metadata as
     metadata.json and examples.jsonl. A metadata file elsewhere names the folder in
@@ -83,6 +86,10 @@ def register(
         raise typer.Exit(1)
 
 
+for steer in (versions.promote, versions.split, versions.rollback, versions.retire, history):
+    app.command()(steer)
+
+
 @app.command("list")
 def list_versions(
     everything: Annotated[
@@ -90,7 +97,7 @@ def list_versions(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """List the adapter versions and whether selection chooses them.
+    """List the adapter versions, their states and their shares of their families' queries.
 
     Examples:
 
@@ -149,7 +156,7 @@ async def _register(
     console = Console(highlight=False)
     told = Console(stderr=True, highlight=False)
     refused = 0
-    actor = f"{getpass.getuser()}@{platform.node()}"
+    actor = versions.whoever(None)
     with told.status("Reading the registry") as status:
         async with plain_errors(settings), RegistryWriter(settings, Codec(), actor) as writer:
             for source in sources:
@@ -165,7 +172,13 @@ async def _register(
                     told.print(f"[red]refused[/] {escape(str(source))}: {escape(error.reason)}")
                     _report(as_json, source=str(source), result="refused", reason=error.reason)
                     continue
-                version = candidate.version
+                version = writer.registry.get(candidate.version.key) or candidate.version
+                if version.status == "registered" and novelty is Novelty.NEW:
+                    serving = versions.shares_text(writer.registry.shares(version.family))
+                    warnings.append(
+                        f"It stands by ({version.family}: {serving}): `lorelay adapters promote "
+                        f"{version.key}` gives it the family's queries, split or canary a part."
+                    )
                 if not as_json:
                     console.print(_sentence(version, novelty, len(candidate.examples)))
                     for warning in warnings:
@@ -175,6 +188,7 @@ async def _register(
                     source=str(source),
                     adapter=version.key,
                     result=novelty.name.lower(),
+                    status=version.status,
                     warnings=warnings,
                 )
     return refused
@@ -195,9 +209,9 @@ def _sentence(version: AdapterVersion, novelty: Novelty, examples: int) -> str:
 def _table(registry: Registry, versions: Sequence[AdapterVersion]) -> Table:
     selectable = registry.selectable()
     table = Table(header_style="bold")
-    for column in ("adapter", "version", "status", "selected", "domain", "languages"):
+    for column in ("adapter", "version", "status", "share", "selected", "domain", "languages"):
         table.add_column(column)
-    for column in ("rank", "examples"):
+    for column in ("revision", "rank", "examples"):
         table.add_column(column, justify="right")
     table.add_column("base model")
     for version in versions:
@@ -207,14 +221,40 @@ def _table(registry: Registry, versions: Sequence[AdapterVersion]) -> Table:
             version.adapter_id,
             version.adapter_version,
             f"[{style}]{version.status}[/]" if style else version.status,
-            "yes" if version.key in selectable else "by name only",
+            _share(registry, version),
+            _selected(registry, version, selectable),
             escape(version.domain),
             ", ".join(version.languages),
+            str(registry.traffic(version.family).revision),
             str(version.training.lora_rank or ""),
             "arriving" if examples is None else str(len(examples)),
             escape(str(version.base_model)),
         )
     return table
+
+
+def _share(registry: Registry, version: AdapterVersion) -> str:
+    """The version's part of its family's queries, and what its arm is called."""
+    shares = registry.shares(version.family)
+    total = sum(share.weight for share in shares)
+    for share in shares:
+        if share.adapter == version.key:
+            return f"{100 * share.weight / total:.4g} % ({share.variant})"
+    return ""
+
+
+def _selected(
+    registry: Registry, version: AdapterVersion, selectable: Mapping[str, Selectable]
+) -> str:
+    """How a query gets to the version."""
+    if version.key in selectable:
+        return "yes"
+    if any(share.adapter == version.key for share in registry.shares(version.family)):
+        stands_for_it = any(s.version.family == version.family for s in selectable.values())
+        return "with its family" if stands_for_it else "by name only"
+    if version.status == "active":
+        return "by name only"
+    return "by exact name only" if registry.is_servable(version.key) else "no"
 
 
 def _details(registry: Registry, version: AdapterVersion) -> Table:
@@ -227,7 +267,8 @@ def _details(registry: Registry, version: AdapterVersion) -> Table:
     rows: dict[str, Any] = {
         "adapter": version.key,
         "status": version.status,
-        "selected": "yes" if version.key in registry.selectable() else "by name only",
+        "share": _share(registry, version),
+        "selected": _selected(registry, version, registry.selectable()),
         "family": version.family,
         "domain": version.domain,
         "task": version.task_type,

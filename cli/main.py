@@ -34,7 +34,7 @@ COMMANDS = (
     Entry("ask", "cli.ask:ask", "Send a query and print its answer.", _QUERIES),
     Entry("cancel", "cli.cancel:cancel", "Take queries back that are not answered yet.", _QUERIES),
     Entry("route", "cli.route:route", "Show which adapter a text selects, and why.", _QUERIES),
-    Entry("adapters", "cli.adapters:app", "Register, list and show adapters.", _QUERIES),
+    Entry("adapters", "cli.adapters:app", "Register, show, promote and split adapters.", _QUERIES),
     Entry("selection", "cli.selection:app", "Measure the selection; find what to mend.", _QUERIES),
     Entry("dead-letters", "cli.dead_letters:app", "What could not be handled.", _QUERIES),
     Entry("metrics", "cli.metrics:metrics", "Show figures by adapter.", _QUERIES),

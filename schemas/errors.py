@@ -4,6 +4,7 @@
     +- ConfigurationError       internal             -          -
     +- RegistrationRefused      invalid_request      -          -
     |  +- RegistryConflict      invalid_request      yes        -
+    +- ChangeRefused            invalid_request      -          -
     +- SchemaRegistryUnavailable  internal           yes        -
     +- DeadLettersConflict      internal             yes        -
     +- RequestError
@@ -86,6 +87,13 @@ class RegistryConflict(RegistrationRefused):
 
     code = "registry_conflict"
     retryable = True
+
+
+class ChangeRefused(LorelayError):
+    """A change to the versions of a family that can't be made, and what can be done instead."""
+
+    category = "invalid_request"
+    code = "change_refused"
 
 
 class SchemaRegistryUnavailable(LorelayError):
@@ -203,6 +211,7 @@ class UnknownAdapter(RequestError):
         super().__init__(sentence + hint)
         self.reference = reference
         self.near = tuple(near)
+        self.state = state
 
 
 class AdapterUnavailable(RequestError):

@@ -341,6 +341,15 @@ class TrafficShare:
     adapter: str
     weight: float
     variant: str | None = None
+    ranges: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSplit:
+    """A split that a family had."""
+
+    revision: int
+    shares: tuple[TrafficShare, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +361,7 @@ class Traffic(Record):
     shares: tuple[TrafficShare, ...] = ()
     updated_by: str | None = None
     updated_at: datetime | None = None
+    previous: tuple[TrafficSplit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +377,7 @@ class LifecycleEvent(Record):
     reason: str | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     revision: int = 0
+    shares: Mapping[str, float] = field(default_factory=dict)
     created_at: datetime | None = None
 
 
@@ -417,6 +428,7 @@ class AdapterMetrics(Record):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     sketch: bytes = b""
+    variant: str | None = None
 
 
 RECORD_TYPES: tuple[type[Record], ...] = (

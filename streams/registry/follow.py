@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from schemas.codec import Codec
 from schemas.errors import AdapterUnavailable, DecodeError, UnknownAdapter, UnknownSchema
-from schemas.records import AdapterVersion, ExampleSet
+from schemas.records import AdapterVersion, ExampleSet, Traffic
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.table import TableReader
 from streams.registry.reader import Registry
@@ -26,6 +26,7 @@ class RegistryFollower:
         self.registry = Registry()
         self._codec = codec
         self._adapters = topics.adapters
+        self._traffic = topics.traffic
         self._schemas = topics.schemas
         # Records of schemas not known yet, the newest of each key: tried again with each schema.
         self._unreadable: dict[tuple[str, bytes], _Record] = {}
@@ -33,7 +34,7 @@ class RegistryFollower:
         self._is_started = False
         self._changed = asyncio.Event()
         # The schemas first: a record of a newer version is then read at once.
-        read = [topics.schemas, topics.adapters, topics.examples]
+        read = [topics.schemas, topics.adapters, topics.examples, topics.traffic]
         self._reader = TableReader(settings, read, self._on_record)
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -110,6 +111,9 @@ class RegistryFollower:
             if topic == self._adapters:
                 version = None if value is None else self._codec.decode(AdapterVersion, value)
                 self.registry.apply_version(name, version, offset)
+            elif topic == self._traffic:
+                traffic = None if value is None else self._codec.decode(Traffic, value)
+                self.registry.apply_traffic(name, traffic)
             else:
                 part = None if value is None else self._codec.decode(ExampleSet, value)
                 self.registry.apply_examples(name, part)

@@ -1,5 +1,6 @@
 """The registry in memory: what the records of its topics add up to. Pure."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -8,8 +9,9 @@ from typing import Final
 from semver import Version
 
 from schemas.errors import UnknownAdapter
-from schemas.records import BASE, AdapterVersion, Example, ExampleSet
-from streams.registry.version import parse, split_key
+from schemas.records import BASE, AdapterVersion, Example, ExampleSet, Traffic, TrafficShare
+from streams.registry.traffic import Split
+from streams.registry.version import parse, split_key, variant_name
 
 _NEAR_NAMES: Final = 3
 _SERVABLE: Final = ("active", "canary", "registered")
@@ -26,6 +28,17 @@ class Selectable:
     def languages(self) -> tuple[str, ...]:
         """Languages that the adapter answers in; empty where it does not say."""
         return self.version.languages
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The version that answers a query, and the arm of its family's split that it stands for.
+
+    No arm where the query names the version itself: that passes the split by.
+    """
+
+    version: AdapterVersion
+    variant: str | None = None
 
 
 @dataclass(slots=True)
@@ -49,7 +62,11 @@ class Registry:
     def __init__(self) -> None:
         self.revision = -1
         self._versions: dict[str, AdapterVersion] = {}
+        # By id and by family, of which no name is both.
+        self._named: defaultdict[str, dict[str, AdapterVersion]] = defaultdict(dict)
         self._parts: dict[str, _Parts] = {}
+        self._traffic: dict[str, Traffic] = {}
+        self._splits: dict[str, Split] = {}
 
     def apply_version(self, key: str, version: AdapterVersion | None, offset: int) -> None:
         """A record of the adapters topic; None is a tombstone.
@@ -58,11 +75,15 @@ class Registry:
         others: no semantic version.
         """
         self.skip(offset)
-        if version is None:
-            self._versions.pop(key, None)
-            return
-        parse(version.adapter_version)
-        self._versions[key] = version
+        if version is not None:
+            parse(version.adapter_version)
+        if known := self._versions.pop(key, None):
+            for name in (known.adapter_id, known.family):
+                self._named[name].pop(key, None)
+        if version is not None:
+            self._versions[key] = version
+            for name in (version.adapter_id, version.family):
+                self._named[name][key] = version
 
     def skip(self, offset: int) -> None:
         """A record of the adapters topic that can't be read; the version stays as it was."""
@@ -77,6 +98,15 @@ class Registry:
             parts.found[part.part] = part
         elif number.isdecimal():
             parts.found.pop(int(number), None)
+
+    def apply_traffic(self, family: str, traffic: Traffic | None) -> None:
+        """A record of the traffic topic; None is a tombstone."""
+        self._traffic.pop(family, None)
+        self._splits.pop(family, None)
+        if traffic is not None:
+            self._traffic[family] = traffic
+            if split := Split.of(family, traffic.shares):
+                self._splits[family] = split
 
     def keys(self) -> tuple[str, ...]:
         """``id@version`` of every version there is, whatever its state."""
@@ -97,6 +127,33 @@ class Registry:
         version = self._versions.get(key)
         return version is not None and version.status in _SERVABLE
 
+    def families(self) -> tuple[str, ...]:
+        """Every family there is a version of, sorted."""
+        return tuple(sorted({version.family for version in self._versions.values()}))
+
+    def of_family(self, family: str) -> list[AdapterVersion]:
+        """Its versions, whatever their state, the newest first."""
+        return sorted(
+            (v for v in self._named.get(family, {}).values() if v.family == family),
+            key=_order,
+            reverse=True,
+        )
+
+    def traffic(self, family: str) -> Traffic:
+        """The family's split as it was written; one of revision 0 where it never was."""
+        return self._traffic.get(family) or Traffic(family)
+
+    def shares(self, family: str) -> tuple[TrafficShare, ...]:
+        """What the family's queries are split over now, the weights as they were written.
+
+        Without a split that anybody can answer the newest active version takes all.
+        """
+        split = self._splits.get(family)
+        if split and (found := tuple(s for s in split.shares if self.is_servable(s.adapter))):
+            return found
+        newest = self._newest_active(family)
+        return (TrafficShare(newest.key, 1.0, variant_name(newest)),) if newest else ()
+
     def examples(self, key: str) -> tuple[Example, ...] | None:
         """The version's examples; None while parts of them are missing."""
         version = self._versions.get(key)
@@ -110,47 +167,109 @@ class Registry:
         )
 
     def selectable(self) -> Mapping[str, Selectable]:
-        """By ``id@version``: of each family the newest active version with all its examples.
+        """By ``id@version``: of each family the version whose examples stand for it.
 
-        One per family: two majors of one family resemble each other so much that neither would
-        keep its distance. A new version takes its family over only once its examples are there.
+        One per family: its versions resemble each other so much that none would keep its
+        distance. It is the one with the largest share, of equal ones the newest; another one
+        takes its place only once all its examples are there.
         """
-        chosen: dict[str, Selectable] = {}
-        for version in sorted(self._versions.values(), key=_order):
-            if version.status == "active" and (examples := self.examples(version.key)):
-                chosen[version.family] = Selectable(version, examples)
-        return {entry.version.key: entry for entry in chosen.values()}
+        found = filter(None, map(self._representative, self.families()))
+        return {entry.version.key: entry for entry in found}
 
     def resolve(self, reference: str) -> AdapterVersion:
         """The version that ``id@version``, an id or a family names.
 
-        An id or a family means its newest active version; an exact version may be one that is
-        not active yet. Raises UnknownAdapter, with near names, where there is none.
+        An id or a family means the one with the largest share of its queries; an exact version
+        may be one that is not active yet. Raises UnknownAdapter, with near names, where there is
+        none.
         """
         if split_key(reference)[1]:
             return self._resolve_exact(reference)
-        named = [
-            version
-            for version in self._versions.values()
-            if reference in (version.adapter_id, version.family)
-        ]
-        active = [version for version in named if version.status == "active"]
-        if active:
-            return max(active, key=_order)
-        if named:
-            raise UnknownAdapter(reference, state="has no active version")
-        raise UnknownAdapter(reference, self._near(reference))
+        if shares := self._shares_of(reference):
+            return self._versions[max(shares, key=self._rank).adapter]
+        return self._resolve_active(reference)
+
+    def choose(self, reference: str, session: str) -> Chosen:
+        """The version that answers a query of the session which names ``reference``.
+
+        A family's queries are shared out by its split, and those of an id by that of its family
+        among the versions of the id, or else go to the newest active version of it. Raises
+        UnknownAdapter, as ``resolve``.
+        """
+        if split_key(reference)[1]:
+            return Chosen(self._resolve_exact(reference))
+        if chosen := self._by_split(reference, session):
+            return chosen
+        version = self._resolve_active(reference)
+        return Chosen(version, variant_name(version))
+
+    def choose_selected(self, key: str, session: str) -> Chosen | None:
+        """The version that answers where selection has decided for ``key``, one of selectable().
+
+        None where it has left the registry.
+        """
+        version = self._versions.get(key)
+        if version is None:
+            return None
+        return self._by_split(version.family, session) or Chosen(version, variant_name(version))
 
     def previous(self, version: AdapterVersion) -> list[AdapterVersion]:
-        """Older versions of its family that can be asked for, the newest of them first."""
+        """Older versions of its family that can be asked for, active ones and newest first."""
         older = [
             other
-            for other in self._versions.values()
-            if other.family == version.family
-            and other.status in _SERVABLE
-            and _order(other) < _order(version)
+            for other in self.of_family(version.family)
+            if other.status in _SERVABLE and _order(other) < _order(version)
         ]
-        return sorted(older, key=_order, reverse=True)
+        return sorted(older, key=lambda other: other.status != "active")
+
+    def older(self, reference: str) -> list[AdapterVersion]:
+        """As ``previous``, of the version ``id@version``, or of the newest of an id or family."""
+        exact = self._versions.get(reference)
+        newest = max(self._named.get(reference, {}).values(), key=_order, default=exact)
+        return self.previous(newest) if newest else []
+
+    def _shares_of(self, reference: str) -> list[TrafficShare]:
+        """The shares of the split that may answer a query for that id or family."""
+        named = self._named.get(reference, {})
+        family = next((version.family for version in named.values()), "")
+        split = self._splits.get(family)
+        return [s for s in split.shares if self._takes(s.adapter, named)] if split else []
+
+    def _by_split(self, reference: str, session: str) -> Chosen | None:
+        named = self._named.get(reference, {})
+        family = next((version.family for version in named.values()), "")
+        split = self._splits.get(family)
+        share = split.share_of(session, lambda key: self._takes(key, named)) if split else None
+        if share is None:
+            return None
+        version = named[share.adapter]
+        return Chosen(version, share.variant or variant_name(version))
+
+    def _takes(self, key: str, named: Mapping[str, AdapterVersion]) -> bool:
+        return key in named and named[key].status in _SERVABLE
+
+    def _representative(self, family: str) -> Selectable | None:
+        shares = sorted(self.shares(family), key=self._rank, reverse=True)
+        keys = [share.adapter for share in shares]
+        keys += [version.key for version in self.of_family(family) if version.status == "active"]
+        for key in keys:
+            if examples := self.examples(key):
+                return Selectable(self._versions[key], examples)
+        return None
+
+    def _rank(self, share: TrafficShare) -> tuple[float, Version]:
+        return share.weight, _order(self._versions[share.adapter])
+
+    def _newest_active(self, reference: str) -> AdapterVersion | None:
+        active = [v for v in self._named.get(reference, {}).values() if v.status == "active"]
+        return max(active, key=_order, default=None)
+
+    def _resolve_active(self, reference: str) -> AdapterVersion:
+        if found := self._newest_active(reference):
+            return found
+        if self._named.get(reference):
+            raise UnknownAdapter(reference, state="has no active version")
+        raise UnknownAdapter(reference, self._near(reference))
 
     def _resolve_exact(self, reference: str) -> AdapterVersion:
         version = self._versions.get(reference)

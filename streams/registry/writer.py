@@ -1,12 +1,12 @@
 """Writes to the registry, one writer at a time: streams.kafka.sole_writer tells how.
 
 The registry is read to its end after earlier writers were fenced, so what is checked is what is
-there. Either a registration is written whole, or nothing of it.
+there. Either a registration or a change is written whole, or nothing of it.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -25,6 +25,7 @@ from streams.parts import Assembly, started
 from streams.registry.candidate import Candidate
 from streams.registry.examples import record_key, split
 from streams.registry.follow import RegistryFollower
+from streams.registry.lifecycle import Change, Intent, registered
 from streams.registry.reader import Registry
 from streams.registry.validation import Novelty, check_engines, compare, live
 
@@ -40,7 +41,7 @@ def transactional_id(settings: KafkaSettings) -> str:
 
 
 class RegistryWriter(Assembly):
-    """Registers adapter versions; an async context manager around the time of writing.
+    """Registers adapter versions and changes their state; an async context manager.
 
     ``actor`` goes into the lifecycle log: who registers.
     """
@@ -68,9 +69,10 @@ class RegistryWriter(Assembly):
         await started(workers, parts)
 
     async def register(self, candidate: Candidate, now: datetime) -> tuple[Novelty, list[str]]:
-        """Registers the version, active at once, and returns when readers can see it.
+        """Registers the version and returns when readers can see it.
 
-        What is returned is the change, and warnings.
+        It is active at once where nobody of its family serves, else it stands by. What is
+        returned is the change, and warnings.
 
         Raises RegistrationRefused with nothing written, RegistryConflict where another writer
         began meanwhile, KafkaError.
@@ -82,23 +84,43 @@ class RegistryWriter(Assembly):
         warnings = [*candidate.warnings, *check_engines(version, self._live_workers(now))]
         if novelty is Novelty.SAME:
             return novelty, warnings
-        if present is not None:  # only the place of its files is new
-            version = replace(present, artifact=version.artifact)
-        parts = split(version, candidate.examples) if novelty is Novelty.NEW else []
-        offset = await self._write(self._outputs(version, parts, novelty, now))
-        try:
-            await self._until_visible(version.key, offset)
-        except TimeoutError:
-            warnings.append("It is written, but readers don't see it yet: does the cluster lag?")
-        return novelty, warnings
+        intent = Intent(self._actor, now)
+        if present is not None:
+            change = _moved(replace(present, artifact=version.artifact), intent)
+            return novelty, warnings + await self._apply(change)
+        change = registered(self.registry, version, intent)
+        return novelty, warnings + await self._apply(change, split(version, candidate.examples))
 
-    async def _until_visible(self, key: str, offset: int) -> None:
+    async def change(self, plan: Callable[[Registry], Change]) -> tuple[Change, list[str]]:
+        """Writes what ``plan`` makes of the registry and returns when readers can see it.
+
+        What is returned is that, and warnings. Raises what ``plan`` raises, RegistryConflict
+        where another writer began meanwhile, and KafkaError: nothing is written then.
+        """
+        change = plan(self.registry)
+        return change, await self._apply(change)
+
+    async def _apply(self, change: Change, parts: Sequence[ExampleSet] = ()) -> list[str]:
+        """Writes all of it or nothing; warnings."""
+        await self._write(self._outputs(change, parts))
+        try:
+            async with asyncio.timeout(_VISIBLE_WITHIN_S):
+                await self._follower.until(lambda: self._is_visible(change))
+        except TimeoutError:
+            return ["It is written, but readers don't see it yet: does the cluster lag?"]
+        return []
+
+    def _is_visible(self, change: Change) -> bool:
         """A commit returns before the brokers have marked its records as readable."""
-        registry = self.registry
-        async with asyncio.timeout(_VISIBLE_WITHIN_S):
-            await self._follower.until(
-                lambda: registry.revision >= offset and registry.examples(key) is not None
-            )
+        registry, traffic = self.registry, change.traffic
+        if traffic is not None and registry.traffic(change.family).revision < traffic.revision:
+            return False
+        return all(
+            (found := registry.get(version.key)) is not None
+            and (found.status, found.artifact) == (version.status, version.artifact)
+            and registry.examples(version.key) is not None
+            for version in change.versions
+        )
 
     def _on_worker(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
         if value is None:
@@ -115,35 +137,41 @@ class RegistryWriter(Assembly):
                 log.warning("the state of worker %s can't be read: %s", key, error)
         return live(states, now)
 
-    def _outputs(
-        self, version: AdapterVersion, parts: Sequence[ExampleSet], novelty: Novelty, now: datetime
-    ) -> list[Output]:
-        """The records of one registration; the adapters record comes last."""
+    def _outputs(self, change: Change, parts: Sequence[ExampleSet]) -> list[Output]:
+        """Its records; who follows them learns of a version when its examples are there."""
         topics = self._settings.topics
-        event = LifecycleEvent(
-            family=version.family,
-            event="registered" if novelty is Novelty.NEW else "moved",
-            adapter=version.key,
-            to_status=version.status,
-            actor=self._actor,
-            created_at=now,
-        )
-        return [
-            *(self._output(topics.examples, record_key(part), part) for part in parts),
-            self._output(topics.lifecycle, version.family, event),
-            self._output(topics.adapters, version.key, version),
+        records: list[tuple[str, str, Record]] = [
+            *((topics.examples, record_key(part), part) for part in parts),
+            *((topics.lifecycle, event.family, event) for event in change.events),
+            *((topics.adapters, version.key, version) for version in change.versions),
         ]
+        if change.traffic is not None:
+            records.append((topics.traffic, change.family, change.traffic))
+        return [self._output(*record) for record in records]
 
     def _output(self, topic: str, key: str, record: Record) -> Output:
         headers = event_headers(type(record).__name__, key, _SOURCE)
         return Output(topic, self._codec.encode(record), key.encode(), headers=headers)
 
-    async def _write(self, outputs: Sequence[Output]) -> int:
-        """Writes all of them or none; the offset of the last one."""
+    async def _write(self, outputs: Sequence[Output]) -> None:
+        """Writes all of them or none."""
         try:
-            return await self._writer.write(outputs)
+            await self._writer.write(outputs)
         except Fenced as error:
             raise RegistryConflict(
                 "Another command was writing to the registry at the same time, nothing was "
                 "written: try again."
             ) from error
+
+
+def _moved(version: AdapterVersion, intent: Intent) -> Change:
+    """Only the place of its files is new."""
+    event = LifecycleEvent(
+        version.family,
+        "moved",
+        adapter=version.key,
+        to_status=version.status,
+        actor=intent.actor,
+        created_at=intent.at,
+    )
+    return Change(version.family, (version,), None, (event,))

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import orjson
 
-from schemas.errors import DeadlineExceeded
-from schemas.records import BASE, InferenceRequest, Origin, Query, Routing
+from schemas.errors import DeadlineExceeded, UnknownAdapter
+from schemas.records import BASE, PREVIOUS, InferenceRequest, Origin, Query, Routing
 from streams.registry.reader import Registry
 from streams.selection.decision import Decision
 
@@ -65,13 +65,51 @@ def needs_selection(query: Query) -> bool:
     return query.adapter is None
 
 
+def session_of(query: Query) -> str:
+    """What a query keeps its place in a traffic split by: its session, else its id."""
+    return query.session or query.id or ""
+
+
 def explicit_routing(query: Query, registry: Registry) -> Routing:
-    """The routing of a query that names its adapter. Raises: UnknownAdapter."""
+    """The routing of a query that names its adapter, or what its fallback makes of it.
+
+    Raises: UnknownAdapter.
+    """
     assert query.adapter is not None
     if query.adapter == BASE:
         return Routing(adapter=None, reason="the query asks for the base model", score=None)
-    version = registry.resolve(query.adapter)
-    return Routing(adapter=version.key, reason=f"the query names {query.adapter}")
+    reason = f"the query names {query.adapter}"
+    try:
+        chosen = registry.choose(query.adapter, session_of(query))
+    except UnknownAdapter as error:
+        if error.state is None:
+            raise
+        return _fallen_back(query, registry, f"{reason}, which {error.state}", error)
+    return Routing(adapter=chosen.version.key, variant=chosen.variant, reason=reason)
+
+
+def _fallen_back(query: Query, registry: Registry, reason: str, error: UnknownAdapter) -> Routing:
+    """The routing where what the query names is registered, but out of use."""
+    if query.fallback == BASE:
+        return Routing(adapter=None, reason=f"{reason}: the base model answers instead")
+    if query.fallback == PREVIOUS and (older := registry.older(error.reference)):
+        key = older[0].key
+        return Routing(adapter=key, reason=f"{reason}: {key}, its version before, answers instead")
+    raise error
+
+
+def split_routing(routing: Routing, registry: Registry, session: str) -> Routing:
+    """Selection's routing, with the version of the chosen family that the session falls to.
+
+    Selection chooses among one version of each family, which stands for all of it.
+    """
+    chosen = registry.choose_selected(routing.adapter, session) if routing.adapter else None
+    if chosen is None:
+        return routing
+    key, reason = chosen.version.key, routing.reason
+    if key != routing.adapter:
+        reason = f"{reason}; of its family, {key} answers this session"
+    return replace(routing, adapter=key, variant=chosen.variant, reason=reason)
 
 
 def selected_routing(decision: Decision) -> Routing:

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from schemas.definitions import read_schema
 from schemas.errors import DecodeError, MalformedRecord
-from schemas.records import AdapterVersion, Cancel, ExampleSet, Record, WorkerState
+from schemas.records import AdapterVersion, Cancel, ExampleSet, Record, Traffic, WorkerState
 from streams.kafka.acls import inspection_group
 from streams.kafka.consumers import stop
 from streams.kafka.dead_letters.letter import dead_letter
@@ -34,7 +34,7 @@ _AGAIN_SECONDS: Final = 1.0
 
 
 class Inspection:
-    """One router's part in inspecting cancels, adapters, examples, workers and schemas.
+    """One router's part in inspecting cancels, workers, schemas and the registry's topics.
 
     Offsets are committed after the dead letters are written. A router that is killed in between
     has them written again: under the same key, so they are still one.
@@ -52,6 +52,7 @@ class Inspection:
             topics.cancels: Cancel,
             topics.adapters: AdapterVersion,
             topics.examples: ExampleSet,
+            topics.traffic: Traffic,
             topics.workers: WorkerState,
         }
 

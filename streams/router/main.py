@@ -159,6 +159,10 @@ class RouterProcess(Process):
     def _on_registry_change(self, follower: RegistryFollower, knowledge: Knowledge) -> None:
         registry = follower.registry
         self._metrics.know_adapters(registry.keys(), registry.revision)
+        self._metrics.traffic.show(
+            (family, registry.traffic(family).revision, registry.shares(family))
+            for family in registry.families()
+        )
         knowledge.on_registry_change()
 
     async def _update_gauges(self, partitions: OwnedPartitions, batcher: MicroBatcher) -> None:

@@ -33,6 +33,8 @@ from streams.router.decisions import (
     request,
     selected_routing,
     selection_text,
+    session_of,
+    split_routing,
 )
 from streams.router.knowledge import Knowledge
 from streams.router.observation import Observation
@@ -154,7 +156,7 @@ class Router:
         self._metrics.observe_batch(len(items), perf_counter() - started)
         routings = [selected_routing(decision) for decision in decisions]
         for item, routing in zip(items, routings, strict=True):
-            item.routing = routing
+            item.routing = split_routing(routing, self._registry, session_of(item.query))
         origins = [item.origin for item in items]
         self._observation.observe(list(map(Selected, origins, texts, languages, routings)))
 

@@ -1,19 +1,23 @@
-"""Windows of figures per adapter version, counted from the responses topic. Pure.
+"""Windows of figures per adapter version and variant, counted from the responses topic. Pure.
 
 A response counts in the window of its creation, in the partition it was read from, and its
 offset leaves with the record that counts it. Whoever writes the record and marks its offsets
 as finished in one transaction counts each response exactly once, whatever is killed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 from schemas.records import AdapterMetrics, Response
-from streams.telemetry.responses import adapter_of
+from streams.telemetry.responses import adapter_of, variant_of
 from streams.telemetry.tally import Tally
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+
+#: Adapter and variant; none of the latter where the split had no say.
+_Arm: TypeAlias = tuple[str, str | None]
 
 
 def _to_ms(at: datetime) -> int:
@@ -36,33 +40,33 @@ class ClosedWindow:
 
 
 class _Window:
-    """One partition's responses of one stretch of time, by adapter."""
+    """One partition's responses of one stretch of time, by adapter and variant."""
 
     __slots__ = ("newest_ms", "offsets", "tallies")
 
     def __init__(self) -> None:
         self.newest_ms = 0
-        self.tallies: dict[str, Tally] = {}
-        self.offsets: dict[str, list[int]] = {}
+        self.tallies: dict[_Arm, Tally] = {}
+        self.offsets: dict[_Arm, list[int]] = {}
 
     def add(self, offset: int, response: Response, time_ms: int) -> None:
-        adapter = adapter_of(response)
-        tally = self.tallies.get(adapter)
+        arm = adapter_of(response), variant_of(response)
+        tally = self.tallies.get(arm)
         if tally is None:
-            tally = self.tallies[adapter] = Tally()
-            self.offsets[adapter] = []
+            tally = self.tallies[arm] = Tally()
+            self.offsets[arm] = []
         tally.add(response)
-        self.offsets[adapter].append(offset)
+        self.offsets[arm].append(offset)
         self.newest_ms = max(self.newest_ms, time_ms)
 
     def close(self, partition: int, start_ms: int, length_ms: int) -> list[ClosedWindow]:
         start, end = _from_ms(start_ms), _from_ms(start_ms + length_ms)
         return [
             ClosedWindow(
-                self.tallies[adapter].record(adapter, partition, start, end),
-                tuple(self.offsets[adapter]),
+                replace(self.tallies[arm].record(arm[0], partition, start, end), variant=arm[1]),
+                tuple(self.offsets[arm]),
             )
-            for adapter in sorted(self.tallies)
+            for arm in sorted(self.tallies, key=lambda arm: (arm[0], arm[1] or ""))
         ]
 
 
@@ -93,8 +97,8 @@ class MetricWindows:
 
     A window closes ``grace_seconds`` after its end. A response that comes later counts in the
     window after the last closed one; so one that is read in order of time never has two
-    records of one adapter. (Whoever takes a partition over does not know its predecessor's
-    windows: a late response then makes a second record, and readers add records up.)
+    records of one adapter and variant. (Whoever takes a partition over does not know its
+    predecessor's windows: a late response then makes a second record, and readers add up.)
     """
 
     def __init__(self, window_seconds: float = 10.0, grace_seconds: float = 2.0) -> None:

@@ -23,8 +23,10 @@ from streams.telemetry.responses import (
     AdapterLabels,
     ResponseMetrics,
     adapter_of,
+    variant_of,
 )
 from streams.telemetry.selection import SelectionMetrics
+from streams.telemetry.traffic import TrafficMetrics
 
 TransactionOutcome = Literal["committed", "aborted", "fenced", "unknown"]
 Choice = Literal["selected", "named", "below_threshold", "undecided", "uncompared"]
@@ -93,6 +95,8 @@ class ProcessMetrics:
         """Count a response that this process has written."""
         category = "" if response.error is None else response.error.category
         self._responses.observe(adapter_of(response), category, response.timing, response.usage)
+        if variant := variant_of(response):
+            self._responses.observe_variant(response.adapter, variant, response.status)
 
     def observe_all(self, responses: Iterable[Response]) -> None:
         """Count the responses of one committed transaction."""
@@ -162,6 +166,7 @@ class RouterMetrics(ProcessMetrics):
         self._windows = counter(names.METRIC_WINDOWS, registry)
         self._late = counter(names.LATE_RESPONSES, registry)
         self.selection = SelectionMetrics(registry, self._labels)
+        self.traffic = TrafficMetrics(registry, self._labels)
         self._routed_by: dict[tuple[str, str], Counter] = {}
 
     def observe_routing(self, routing: Routing, queue_ms: float | None = None) -> None:

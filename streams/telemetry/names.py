@@ -124,6 +124,14 @@ COMPLETION_TOKENS = _counter(
     "lorelay_completion_tokens_total", "tokens", "Tokens generated.", ("adapter",)
 )
 
+VARIANT_RESPONSES = _counter(
+    "lorelay_variant_responses_total",
+    "responses",
+    "Responses to queries that a traffic split has given to a version, by its arm (variant). Those "
+    "that named the exact version are not among them, though in all that is counted by adapter.",
+    ("adapter", "variant", "status"),
+)
+
 # Kafka
 
 TRANSACTIONS = _counter(
@@ -242,6 +250,20 @@ ROUTER_IN_FLIGHT = _gauge(
     "queries",
     "Queries fetched and not yet committed with their requests.",
     (),
+    _ROUTER,
+)
+TRAFFIC_SHARE = _gauge(
+    "lorelay_router_traffic_share_ratio",
+    "ratio",
+    "Part of the family's sessions that a version answers now, by its arm (variant) of the split.",
+    ("family", "adapter", "variant"),
+    _ROUTER,
+)
+TRAFFIC_REVISION = _gauge(
+    "lorelay_router_traffic_revision",
+    "revision",
+    "Revision of the family's traffic split that this router goes by.",
+    ("family",),
     _ROUTER,
 )
 NEAREST = _counter(

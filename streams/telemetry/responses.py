@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import get_args
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 
 from schemas.errors import Category
 from schemas.records import BASE, Response, Timing, Usage
@@ -15,6 +15,9 @@ from streams.telemetry.names import OTHER, UNROUTED
 MAX_ADAPTERS = 500
 """Adapter versions that become labels; each has about 130 series. Later ones count as other."""
 
+#: Series by variant: two for each version and one more for a few. More is somebody's mistake.
+_MOST_VARIANTS = 4 * MAX_ADAPTERS
+
 CATEGORIES: tuple[str, ...] = get_args(Category)
 
 
@@ -23,6 +26,17 @@ def adapter_of(response: Response) -> str:
     if response.adapter is not None:
         return response.adapter
     return BASE if response.routing is not None or response.status == "ok" else UNROUTED
+
+
+def variant_of(response: Response) -> str | None:
+    """The arm of its family's split that ``response`` counts for.
+
+    None where the split had no say, or its arm did not answer: a fallback did.
+    """
+    routing = response.routing
+    if routing is None or routing.adapter != response.adapter:
+        return None
+    return routing.variant
 
 
 class AdapterLabels:
@@ -112,6 +126,7 @@ class _Families:
         self.total = DurationHistogram(names.TOTAL, registry)
         self.prompt_tokens = counter(names.PROMPT_TOKENS, registry)
         self.completion_tokens = counter(names.COMPLETION_TOKENS, registry)
+        self.by_variant = counter(names.VARIANT_RESPONSES, registry)
 
 
 class ResponseMetrics:
@@ -121,6 +136,7 @@ class ResponseMetrics:
         self._families = _Families(registry)
         self._labels = labels
         self._by_label: dict[str, _Series] = {}
+        self._by_variant: dict[tuple[str, str, str], Counter] = {}
 
     def observe(self, adapter: str | None, category: str, timing: Timing, usage: Usage) -> None:
         """Count a response; ``category`` is its error's, empty where its status is ok."""
@@ -129,3 +145,13 @@ class ResponseMetrics:
         if series is None:
             series = self._by_label[label] = _Series(self._families, label)
         series.observe(category, timing, usage)
+
+    def observe_variant(self, adapter: str | None, variant: str, status: str) -> None:
+        """Count a response by the arm of the split that its query fell into."""
+        labels = (self._labels.label(adapter), variant, status)
+        series = self._by_variant.get(labels)
+        if series is None:
+            if len(self._by_variant) >= _MOST_VARIANTS:
+                return
+            series = self._by_variant[labels] = self._families.by_variant.labels(*labels)
+        series.inc()

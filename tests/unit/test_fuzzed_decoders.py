@@ -211,7 +211,7 @@ def apply_to_tables() -> Callable[[bytes], None]:
     schemas = WriterSchemas(settings, Codec())
 
     def apply(payload: bytes) -> None:
-        for offset, topic in enumerate((TOPICS.adapters, TOPICS.examples)):
+        for offset, topic in enumerate((TOPICS.adapters, TOPICS.examples, TOPICS.traffic)):
             follower._on_record(topic, payload[-20:], payload, offset)
         follower._on_record(TOPICS.examples, b"a@1#" + payload[-9:], None, 2)
         cancellations._on_record(TOPICS.cancels, b"", payload, 0)
@@ -220,6 +220,8 @@ def apply_to_tables() -> Callable[[bytes], None]:
             schemas._learn(TOPICS.schemas, payload[:8], payload, 0)
         follower.registry.versions()
         follower.registry.selectable()
+        for family in follower.registry.families():
+            follower.registry.shares(family)
 
     return apply
 

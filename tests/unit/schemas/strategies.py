@@ -29,21 +29,26 @@ _PRIMITIVES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-def data(schema: Any) -> st.SearchStrategy[Any]:
-    """What fastavro writes with the schema; times as milliseconds."""
+def data(schema: Any, named: dict[str, Any] | None = None) -> st.SearchStrategy[Any]:
+    """What fastavro writes with the schema; times as milliseconds.
+
+    ``named`` are the records that were spelt out before, which may be referred to by name.
+    """
+    named = {} if named is None else named
     if isinstance(schema, list):
-        return st.one_of([data(branch) for branch in schema])
+        return st.one_of([data(branch, named) for branch in schema])
     if isinstance(schema, str):
-        return _PRIMITIVES[schema]
+        return named[schema] if schema in named else _PRIMITIVES[schema]
     if schema.get("logicalType") == "timestamp-millis":
         return st.integers(*_YEARS_1_TO_9999_MS)
     match schema["type"]:
         case "record":
-            return st.fixed_dictionaries({f["name"]: data(f["type"]) for f in schema["fields"]})
+            drawn = {f["name"]: data(f["type"], named) for f in schema["fields"]}
+            return named.setdefault(schema["name"], st.fixed_dictionaries(drawn))
         case "array":
-            return st.lists(data(schema["items"]), max_size=3)
+            return st.lists(data(schema["items"], named), max_size=3)
         case _:
-            return st.dictionaries(st.text(max_size=8), data(schema["values"]), max_size=3)
+            return st.dictionaries(st.text(max_size=8), data(schema["values"], named), max_size=3)
 
 
 def records(record_type: type[Record]) -> st.SearchStrategy[Any]:

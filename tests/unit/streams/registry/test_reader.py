@@ -1,9 +1,10 @@
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from schemas.errors import UnknownAdapter
-from schemas.records import AdapterVersion
+from schemas.records import AdapterVersion, Traffic, TrafficShare
 from streams.registry.examples import record_key, split
 from streams.registry.reader import Registry
 from tests.unit.streams.registry.factories import some_examples, version
@@ -130,6 +131,101 @@ class TestSelectable:
         assert entry.languages == ("de",)
 
 
+def divided(made: Registry, **weights: float) -> Registry:
+    """The registry with legal-qa split over its versions, such as v1_0=90."""
+    keys = {"v1_0": "legal-qa-v1@1.0.0", "v1_1": "legal-qa-v1@1.1.0", "v2_0": "legal-qa-v2@2.0.0"}
+    shares = (TrafficShare(keys[name], weight, name) for name, weight in weights.items())
+    made.apply_traffic("legal-qa", Traffic("legal-qa", 1, tuple(shares)))
+    return made
+
+
+def three(**states: str) -> Registry:
+    """legal-qa-v1 in two versions and legal-qa-v2 in one, all with examples."""
+    return registry(
+        learnt("1.0.0", status=states.get("v1_0", "active")),
+        learnt("1.1.0", status=states.get("v1_1", "registered")),
+        learnt("2.0.0", "legal-qa-v2", status=states.get("v2_0", "active")),
+    )
+
+
+class TestSplits:
+    def counts(self, made: Registry, reference: str) -> Counter[str | None]:
+        return Counter(made.choose(reference, f"s{n}").variant for n in range(1000))
+
+    def test_a_familys_queries_go_by_its_split(self) -> None:
+        counts = self.counts(divided(three(), v1_0=90, v2_0=10), "legal-qa")
+        assert counts.keys() == {"v1_0", "v2_0"}
+        assert 850 < counts["v1_0"] < 950
+
+    def test_those_of_an_id_are_split_among_its_own_versions(self) -> None:
+        made = divided(three(), v1_0=30, v1_1=30, v2_0=40)
+        counts = self.counts(made, "legal-qa-v1")
+        assert counts.keys() == {"v1_0", "v1_1"}
+        assert 420 < counts["v1_0"] < 580
+
+    def test_an_id_without_a_share_is_answered_by_its_active_version(self) -> None:
+        chosen = divided(three(), v2_0=1).choose("legal-qa-v1", "s")
+        assert (chosen.version.key, chosen.variant) == ("legal-qa-v1@1.0.0", "v1")
+
+    def test_an_exact_version_passes_the_split_by(self) -> None:
+        made = divided(three(), v1_0=1)
+        for key in ("legal-qa-v1@1.0.0", "legal-qa-v1@1.1.0"):
+            chosen = made.choose(key, "s")
+            assert (chosen.version.key, chosen.variant) == (key, None)
+
+    def test_without_a_split_the_newest_active_version_answers_as_its_only_arm(self) -> None:
+        chosen = three().choose("legal-qa", "s")
+        assert (chosen.version.key, chosen.variant) == ("legal-qa-v2@2.0.0", "v2")
+        assert [s.adapter for s in three().shares("legal-qa")] == ["legal-qa-v2@2.0.0"]
+
+    @pytest.mark.parametrize("state", ["retired", "failed"])
+    def test_an_arm_that_is_out_of_use_leaves_its_sessions_to_the_others(self, state: str) -> None:
+        made = divided(three(v2_0=state), v1_0=50, v2_0=50)
+        assert self.counts(made, "legal-qa") == {"v1_0": 1000}
+        assert [share.variant for share in made.shares("legal-qa")] == ["v1_0"]
+
+    def test_a_split_of_none_that_may_answer_counts_as_none(self) -> None:
+        made = divided(three(v2_0="retired"), v2_0=1)
+        assert made.choose("legal-qa", "s").version.key == "legal-qa-v1@1.0.0"
+
+    def test_a_tombstone_takes_the_split_away(self) -> None:
+        made = divided(three(), v1_0=1)
+        made.apply_traffic("legal-qa", None)
+        assert made.traffic("legal-qa") == Traffic("legal-qa")
+        assert made.resolve("legal-qa").key == "legal-qa-v2@2.0.0"
+
+    def test_a_family_that_a_name_leaves_open_is_its_largest_share(self) -> None:
+        made = divided(three(), v1_0=50, v1_1=51, v2_0=10)
+        assert made.resolve("legal-qa").key == "legal-qa-v1@1.1.0"
+        assert made.resolve("legal-qa-v2").key == "legal-qa-v2@2.0.0"
+
+    def test_the_largest_share_stands_for_its_family_in_selection(self) -> None:
+        assert set(divided(three(), v1_0=60, v2_0=40).selectable()) == {"legal-qa-v1@1.0.0"}
+        assert set(divided(three(), v1_0=40, v2_0=60).selectable()) == {"legal-qa-v2@2.0.0"}
+        assert set(divided(three(), v1_0=50, v2_0=50).selectable()) == {"legal-qa-v2@2.0.0"}
+
+    def test_an_arm_without_examples_leaves_selection_to_another(self) -> None:
+        made = registry(learnt("1.0.0"))
+        made.apply_version("legal-qa-v2@2.0.0", learnt("2.0.0", "legal-qa-v2"), 1)
+        divided(made, v1_0=10, v2_0=90)
+        assert set(made.selectable()) == {"legal-qa-v1@1.0.0"}
+        divided(made, v2_0=100)
+        assert set(made.selectable()) == {"legal-qa-v1@1.0.0"}
+
+    def test_what_selection_has_chosen_is_split_over_the_family(self) -> None:
+        made = divided(three(), v1_0=50, v2_0=50)
+        (key,) = made.selectable()
+        chosen = [made.choose_selected(key, f"s{n}") for n in range(200)]
+        assert {c.variant for c in chosen if c} == {"v1_0", "v2_0"}
+        assert [c for c in chosen if c] == [made.choose("legal-qa", f"s{n}") for n in range(200)]
+        assert made.choose_selected("tax-advice-v1@1.0.0", "s") is None
+
+    def test_what_is_chosen_while_its_split_is_on_its_way_stays_chosen(self) -> None:
+        chosen = three().choose_selected("legal-qa-v1@1.0.0", "s")
+        assert chosen is not None
+        assert (chosen.version.key, chosen.variant) == ("legal-qa-v1@1.0.0", "v1")
+
+
 class TestReferences:
     REGISTRY = registry(
         version(number="1.0.0"),
@@ -199,6 +295,17 @@ class TestPrevious:
             version(number="3.0.0", adapter_id="legal-qa-v3"),
         )
         assert [v.adapter_version for v in made.previous(newest)] == ["1.2.0", "1.0.0"]
+
+    def test_active_ones_come_before_those_that_stand_by(self) -> None:
+        made = registry(
+            version(number="1.0.0"),
+            version(number="1.1.0", status="registered"),
+            version(number="2.0.0", adapter_id="legal-qa-v2"),
+        )
+        found = made.older("legal-qa-v2")
+        assert [v.adapter_version for v in found] == ["1.0.0", "1.1.0"]
+        assert made.older("legal-qa-v1@1.1.0") == [version(number="1.0.0")]
+        assert made.older("nobody") == []
 
     def test_the_first_version_has_none_before_it(self) -> None:
         first = version()

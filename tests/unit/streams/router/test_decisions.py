@@ -18,6 +18,8 @@ from schemas.records import (
     Origin,
     Query,
     Routing,
+    Traffic,
+    TrafficShare,
 )
 from streams.registry.reader import Registry
 from streams.router.decisions import (
@@ -29,6 +31,8 @@ from streams.router.decisions import (
     request,
     selected_routing,
     selection_text,
+    session_of,
+    split_routing,
 )
 from streams.selection.decision import Decision
 
@@ -127,12 +131,16 @@ def test_selection_looks_at_the_prompt_or_at_what_the_user_said_last() -> None:
     assert selection_text(Query()) == ""
 
 
-@pytest.mark.parametrize("reference", ["legal-qa-v1@1.0.0", "legal-qa-v1", "legal-qa"])
-def test_a_named_adapter_needs_no_selection(reference: str) -> None:
+@pytest.mark.parametrize(
+    ("reference", "variant"),
+    [("legal-qa-v1@1.0.0", None), ("legal-qa-v1", "v1"), ("legal-qa", "v1")],
+)
+def test_a_named_adapter_needs_no_selection(reference: str, variant: str | None) -> None:
     query = Query(prompt="x", adapter=reference)
     assert not needs_selection(query)
     routing = explicit_routing(query, registry(LEGAL))
-    assert routing == Routing(adapter=LEGAL.key, reason=f"the query names {reference}")
+    reason = f"the query names {reference}"
+    assert routing == Routing(adapter=LEGAL.key, variant=variant, reason=reason)
 
 
 def test_the_base_model_is_asked_for_by_name() -> None:
@@ -175,3 +183,84 @@ def test_a_request_says_when_and_in_what_time_it_was_routed() -> None:
     assert (made.query, made.origin, made.attempt, made.registry_revision) == (query, ORIGIN, 1, 7)
     assert made.routing.routed_at == NOW
     assert made.routing.routing_ms is not None and made.routing.routing_ms >= 500
+
+
+NEXT = replace(LEGAL, adapter_id="legal-qa-v2", adapter_version="2.0.0")
+
+
+def halved() -> Registry:
+    """legal-qa, split in halves over two majors."""
+    made = registry(LEGAL, NEXT)
+    shares = (TrafficShare(LEGAL.key, 1.0, "v1"), TrafficShare(NEXT.key, 1.0, "v2"))
+    made.apply_traffic("legal-qa", Traffic("legal-qa", 1, shares))
+    return made
+
+
+def test_a_session_is_what_a_query_keeps_its_place_by_or_else_its_id() -> None:
+    assert session_of(Query(id="q", session="s", prompt="x")) == "s"
+    assert session_of(Query(id="q", prompt="x")) == "q"
+
+
+def test_queries_of_a_session_that_name_the_family_have_one_variant() -> None:
+    made = halved()
+    for session in map(str, range(50)):
+        routings = [
+            explicit_routing(
+                Query(id=f"q{n}", session=session, prompt="x", adapter="legal-qa"), made
+            )
+            for n in range(5)
+        ]
+        assert len({(routing.adapter, routing.variant) for routing in routings}) == 1
+    queries = (Query(id=str(n), prompt="x", adapter="legal-qa") for n in range(50))
+    assert {explicit_routing(query, made).variant for query in queries} == {"v1", "v2"}
+
+
+def test_an_exact_version_has_no_variant() -> None:
+    routing = explicit_routing(Query(id="q", prompt="x", adapter=NEXT.key), halved())
+    assert (routing.adapter, routing.variant) == (NEXT.key, None)
+
+
+def test_selection_chooses_a_family_and_the_split_its_version() -> None:
+    decided = Routing(adapter=NEXT.key, score=0.8, reason="0.80 is near enough")
+    routings = [split_routing(decided, halved(), str(n)) for n in range(50)]
+    assert {(r.adapter, r.variant) for r in routings} == {(LEGAL.key, "v1"), (NEXT.key, "v2")}
+    assert {r.score for r in routings} == {0.8}
+    other = next(r for r in routings if r.adapter == LEGAL.key)
+    assert other.reason == f"0.80 is near enough; of its family, {LEGAL.key} answers this session"
+
+
+def test_what_selection_rejects_is_not_split() -> None:
+    none = Routing(reason="0.10 is not near enough")
+    assert split_routing(none, halved(), "s") == none
+
+
+class TestOutOfUse:
+    RETIRED = replace(LEGAL, adapter_version="1.1.0", status="retired")
+
+    def routing(self, fallback: str | None, *versions: AdapterVersion) -> Routing:
+        query = Query(id="q", prompt="x", adapter=self.RETIRED.key, fallback=fallback)
+        return explicit_routing(query, registry(*versions, self.RETIRED))
+
+    def test_a_retired_version_is_an_error_that_says_so(self) -> None:
+        for fallback in (None, "none"):
+            with pytest.raises(UnknownAdapter, match=r"legal-qa-v1@1\.1\.0 is retired"):
+                self.routing(fallback, LEGAL)
+
+    def test_the_version_before_answers_where_the_query_wants_it(self) -> None:
+        routing = self.routing("previous", LEGAL)
+        assert routing.adapter == LEGAL.key
+        assert "which is retired: legal-qa-v1@1.0.0, its version before" in routing.reason
+
+    def test_none_before_is_an_error_all_the_same(self) -> None:
+        with pytest.raises(UnknownAdapter, match="is retired"):
+            self.routing("previous")
+
+    def test_the_base_model_answers_where_the_query_wants_it(self) -> None:
+        routing = self.routing("base")
+        assert routing.adapter is None
+        assert routing.reason.endswith("which is retired: the base model answers instead")
+
+    def test_a_name_that_nobody_has_has_no_fallback(self) -> None:
+        query = Query(id="q", prompt="x", adapter="legal-qa-v9", fallback="base")
+        with pytest.raises(UnknownAdapter, match="There is no adapter"):
+            explicit_routing(query, registry(LEGAL))

@@ -116,6 +116,18 @@ def test_base_model_and_unrouted_queries_have_records_and_offsets_of_their_own()
     assert closed["unrouted", ""].offsets == (2,)
 
 
+def test_an_arm_of_a_split_has_records_of_its_own() -> None:
+    arm = replace(answered(1), routing=Routing(adapter=LEGAL, variant="v1"))
+    elsewhere = replace(answered(1, adapter=None), routing=Routing(adapter=LEGAL, variant="v1"))
+    closed = closed_at_last(windows_with(arm, answered(2), arm, elsewhere))
+    found = {(c.record.adapter_id, c.record.variant): c.offsets for c in closed}
+    assert found == {
+        ("legal-qa-v1", None): (1,),
+        ("legal-qa-v1", "v1"): (0, 2),
+        ("base", None): (3,),
+    }
+
+
 def test_a_late_response_counts_in_the_window_after_the_last_closed_one() -> None:
     windows = windows_with(answered(1))
     closed_at_last(windows, 12)

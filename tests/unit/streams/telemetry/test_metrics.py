@@ -122,6 +122,17 @@ def test_a_response_counts_for_its_adapter_the_base_model_or_nobody() -> None:
     assert adapter_of(replace(FAILED, adapter=None, routing=None)) == "unrouted"
 
 
+def test_an_arm_of_a_split_counts_what_the_split_gave_it_alone(worker: WorkerMetrics) -> None:
+    arm = Routing(adapter=LEGAL, variant="v1")
+    other = Routing(adapter="medical-diagnosis-v1@1.0.0", variant="v2")
+    worker.observe_all([OK, replace(OK, routing=arm), replace(FAILED, routing=arm)])
+    worker.observe(replace(OK, routing=other))  # a fallback answered
+    name = "lorelay_variant_responses_total"
+    assert value(worker, name, adapter=LEGAL, variant="v1", status="ok") == 1
+    assert value(worker, name, adapter=LEGAL, variant="v1", status="error") == 1
+    assert value(worker, name, adapter=LEGAL, variant="v2", status="ok") is None
+
+
 def test_an_adapter_outside_the_registry_never_becomes_a_label(worker: WorkerMetrics) -> None:
     for number in range(1000):
         worker.observe(replace(OK, adapter=f"made-up-v{number}@1.0.0"))
