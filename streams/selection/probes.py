@@ -92,7 +92,7 @@ class Probes:
     def scored(self, heads: Heads) -> ProbeScores:
         """The scores with these classifiers, each text judged by those that have not seen it."""
         logits = heads.logits(self.texts.vectors, self.texts.parts)
-        scores, guesses = (scored(likeness, logits) for likeness in self.likeness)
+        scores, guesses = (scored(values, logits) for values in self.likeness)
         return ProbeScores(self.texts.owners, self.texts.languages, scores, guesses)
 
     def _columns(self, index: ExampleIndex) -> NDArray[np.intp]:
