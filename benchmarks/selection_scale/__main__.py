@@ -36,12 +36,13 @@ def main(
         list[int] | None, typer.Option(help="How many; by default 10, 30, 100, 300 and 1,000.")
     ] = None,
     examples: Annotated[int, typer.Option(help="Of each adapter.")] = 200,
-    data: Annotated[
-        Path | None,
+    folders: Annotated[
+        list[Path] | None,
         typer.Option(
+            "--data",
             metavar="FOLDER",
-            help="Holds clinc150.jsonl as `python -m benchmarks.selection --help` describes it: "
-            "its 150 intents are then compared as real adapters.",
+            help="Where clinc150.jsonl may lie, as `python -m benchmarks.selection --help` "
+            "describes it: its 150 intents are then compared as real adapters. May be repeated.",
         ),
     ] = None,
     json_file: Annotated[
@@ -50,15 +51,13 @@ def main(
 ) -> None:
     """Measure how selection grows with its adapters, learns beside live traffic, and encodes."""
     figures, before, chosen = Figures(), load(), parts or list(Part)
-    intents_file = None if data is None else data / _INTENTS
-    if intents_file is not None and not intents_file.exists():
-        raise typer.BadParameter(f"there is no {intents_file}", param_hint="--data")
     encoder = load_encoder(threads=1)
     if Part.GROWTH in chosen:
         made = MadeUpEncoder(encoder, fitted(encoder), examples)
         growth.measure(made, sorted(adapters or _COUNTS), figures)
-        if intents_file is not None:
-            intents.measure(encoder, intents_file, figures)
+        for path in (folder / _INTENTS for folder in folders or ()):
+            if path.exists():
+                intents.measure(encoder, path, figures)
     if Part.LEARNING in chosen:
         beside.measure(encoder, figures)
     if Part.ENCODING in chosen:

@@ -1,5 +1,6 @@
 """What the encoder's rate depends on: texts per pass, threads, precision."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import cycle
 from statistics import median
@@ -59,8 +60,10 @@ def _ms(encoder: Encoder, count: int) -> float:
 def _chosen(encoder: Encoder) -> list[str | None]:
     """The adapters of the demo's untrained queries, after learning its trained ones."""
     selector = Selector(encoder)
-    for adapter in sorted({question.adapter or "" for question in trained()}):
-        selector.learn(adapter, [Example(q.text) for q in trained() if q.adapter == adapter])
+    examples = defaultdict(list)
+    for question in trained():
+        examples[question.adapter or ""].append(Example(question.text))
+    selector.change({adapter: selector.study(own) for adapter, own in examples.items()})
     known = set(trained())
     asked = [question.text for question in questions() if question not in known]
     decided = selector.select(encoder.encode(asked), asked, [None] * len(asked))

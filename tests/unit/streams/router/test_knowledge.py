@@ -88,7 +88,7 @@ async def test_beside_traffic_the_first_needn_t_wait_for_the_last() -> None:
         for number in range(2):
             world.apply(f"topic{number}-v1")
         await world.knowledge.refresh()
-    assert [len(adapters) for adapters in world.encoder.seen] == [0, 1]
+    assert {len(adapters) for adapters in world.encoder.seen} == {0, 1}
 
 
 async def test_a_version_is_selected_until_the_next_one_of_its_family_is_learnt(
@@ -100,7 +100,7 @@ async def test_a_version_is_selected_until_the_next_one_of_its_family_is_learnt(
     world.encoder.seen.clear()
     world.apply("law-v1", "1.1.0")
     await world.knowledge.refresh()
-    assert world.encoder.seen == [("law-v1@1.0.0", "music-v1@1.0.0")]
+    assert set(world.encoder.seen) == {("law-v1@1.0.0", "music-v1@1.0.0")}
     assert world.selector.adapters == ("law-v1@1.1.0", "music-v1@1.0.0")
 
 
@@ -111,7 +111,7 @@ async def test_a_retired_version_goes_before_the_next_one_is_learnt(world: World
     world.apply("law-v1", "1.1.0")
     world.apply("law-v1", "1.0.0", status="retired")
     await world.knowledge.refresh()
-    assert world.encoder.seen == [()]
+    assert set(world.encoder.seen) == {()}
     assert world.selector.adapters == ("law-v1@1.1.0",)
 
 
