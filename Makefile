@@ -49,7 +49,7 @@ demo: models $(IMPORTED) ## Start everything and watch queries find their adapte
 	@.venv/bin/python examples/demo.py $(ARGS)
 
 ##@ Develop
-.PHONY: test lint soak chaos bench bench-selection lock clean distclean
+.PHONY: test lint soak chaos bench bench-selection bench-scale lock clean distclean
 test: test-most test-kafka ## Checks and every test
 
 # Most tests wait for something: two lanes side by side take little more than one.
@@ -83,6 +83,10 @@ bench: setup models ## The README's figures; ARGS=--help lists the options
 DATA ?=
 bench-selection: $(STREAMS) $(PEERS) ## How well adapters are selected; DATA="FOLDER ..." ARGS=--help
 	@.venv/bin/python -m benchmarks.selection $(DATA:%=--data %) $(ARGS)
+	@$(if $(ARGS),,$(MAKE) bench-scale)
+
+bench-scale: $(STREAMS) ## How fast, among up to 1,000 of them; DATA="FOLDER ..." ARGS=--help
+	@.venv/bin/python -m benchmarks.selection_scale $(DATA:%=--data %) $(ARGS)
 
 # The locks name packages and versions, never where they come from.
 COMPILE := $(UV) pip compile --quiet --upgrade --no-annotate --no-header --no-emit-index-url \

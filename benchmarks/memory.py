@@ -1,4 +1,4 @@
-"""How much more memory a router and a worker take while a long backlog waits."""
+"""How much more memory a router and a worker take over a long backlog of ever new queries."""
 
 import threading
 from collections.abc import Iterator
@@ -9,34 +9,38 @@ from benchmarks.client import Client
 from benchmarks.cpu import warm_up
 from benchmarks.figures import Aim
 from benchmarks.plan import Plan
-from benchmarks.queries import questions
+from benchmarks.queries import different
 from benchmarks.stack import ROUTER, WORKER, Stack, echo_stack, echo_variables
+from streams.router.settings import RouterSettings
 
 NAME = "memory"
 
 _MEMBERS = (ROUTER, WORKER)
 #: So slow that the backlog in front of the worker lasts, and nothing of it waits for the router.
 _ENGINE = {"service_ms": 50, "max_num_seqs": 16}
+#: The encoder's cache is to fill, as it does for users.
+_CACHE = {"LORELAY_ENCODER_CACHE": str(RouterSettings.model_fields["encoder_cache"].default)}
 _LOOK_SECONDS = 0.25
 
 
 def run(plan: Plan) -> None:
     """A backlog in front of both, routed to its end; the worker answers what it can meanwhile."""
-    records = plan.size(100_000, 5_000)
+    records = plan.size(300_000, 5_000)
     with echo_stack(plan.settings) as stack:
         for _ in plan.each_round(NAME):
-            stack.start(ROUTER, WORKER, variables=stack.engine | echo_variables(**_ENGINE))
+            variables = stack.engine | echo_variables(**_ENGINE) | _CACHE
+            stack.start(ROUTER, WORKER, variables=variables)
             warm_up(stack, plan.size(4_000, 500))
             plan.say(f"{records:,} queries piled up")
             with (
                 Client(stack.settings, stack.settings.topics.requests) as client,
                 _grown(stack) as grown,
             ):
-                client.pile_up(questions(), records)
+                client.pile_up(different(records), records)
                 client.count(records)
             stack.stop()
             for name in _MEMBERS:
-                figure = f"{name}, {records:,} queries waiting: growth"
+                figure = f"{name}, {records:,} different queries: growth"
                 plan.add(NAME, figure, grown[name], "MB", Aim(50, at_most=True))
 
 

@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,15 @@ def texts(count: int) -> list[str]:
     """``count`` questions, over and over."""
     known = questions()
     return [known[number % len(known)].text for number in range(count)]
+
+
+def different(count: int) -> list[Question]:
+    """``count`` questions of which no two are the same: numbered."""
+    known = questions()
+    return [
+        replace(known[number % len(known)], text=f"{known[number % len(known)].text} ({number})")
+        for number in range(count)
+    ]
 
 
 def query(query_id: str, question: Question, max_tokens: int | None = None) -> bytes:

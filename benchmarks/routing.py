@@ -1,4 +1,8 @@
-"""Routed queries a second, over what the encoder can do and over Kafka's part without work."""
+"""Routed queries a second, over what the encoder can do and over Kafka's part without work.
+
+Every query is encoded, here and there: a few hundred texts come again and again, so the router's
+cache of encodings is off.
+"""
 
 from benchmarks.adapters import stand_ins
 from benchmarks.client import Client

@@ -61,6 +61,8 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
             "LORELAY_KAFKA": self.settings.kafka,
             "LORELAY_METRICS_PORT": "0",
+            # Benchmarks send the same few hundred questions over and over: each is to cost.
+            "LORELAY_ENCODER_CACHE": "0",
             **(variables or {}),
             **self._variables,
         }

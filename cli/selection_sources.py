@@ -100,13 +100,15 @@ def learnt(settings: RouterSettings, source: Source, status: Status) -> Selector
     """A selector that learnt the source's adapters, as routers do."""
     status.update(f"Loading the encoder {settings.encoder}")
     selector = Selector(load_encoder(settings.encoder), settings.false_reject)
-    entries = source.selectable
+    entries, studied = source.selectable, {}
     for number, (key, entry) in enumerate(entries.items(), 1):
         status.update(
             f"Learning {escape(key)} from {len(entry.examples):,} examples "
             f"({number} of {len(entries)})"
         )
-        selector.learn(key, entry.examples, entry.languages)
+        studied[key] = selector.study(entry.examples, entry.languages)
+    status.update(f"Learning to tell {len(entries)} adapters apart")
+    selector.change(studied)
     return selector
 
 

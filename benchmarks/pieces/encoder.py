@@ -21,9 +21,10 @@ def main(
     """Texts a second and CPU milliseconds a text; ``count`` different batches over and over."""
     model = load_encoder(encoder, threads=threads)
     selector = Selector(model)
-    for folder in adapters:
-        candidate = read_candidate(Path(folder), datetime.now(UTC))
-        selector.learn(candidate.version.key, candidate.examples, candidate.version.languages)
+    candidates = [read_candidate(Path(folder), datetime.now(UTC)) for folder in adapters]
+    selector.change(
+        {one.version.key: selector.study(one.examples, one.version.languages) for one in candidates}
+    )
     queries = texts(batch * count)
     batches = [queries[start : start + batch] for start in range(0, len(queries), batch)]
 

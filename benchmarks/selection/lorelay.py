@@ -69,9 +69,12 @@ class Lorelay:
 
     def _examined(self, trial: Trial) -> Outcome:
         selector = Selector(self._encoder, FALSE_REJECT)
-        for adapter, examples in trial.examples.items():
-            languages = {example.language for example in examples if example.language}
-            selector.learn(adapter, examples, languages)
+        selector.change(
+            {
+                adapter: selector.study(own, {one.language for one in own if one.language})
+                for adapter, own in trial.examples.items()
+            }
+        )
         fitting, _ = _answers(selector, trial.fitting)
         asked, seconds = _answers(selector, trial.asked)
         return Outcome(fitting, asked, seconds, STRANGERS)

@@ -32,6 +32,7 @@ from streams.router.settings import RouterSettings
 from streams.router.shadow import Shadow
 from streams.selection.drift import DriftWatch
 from streams.selection.encoder import Encoder, load_encoder
+from streams.selection.encoder_cache import EncoderCache
 from streams.selection.selector import Selector
 from streams.telemetry.metrics import RouterMetrics
 
@@ -84,14 +85,16 @@ class RouterProcess(Process):
         follower = RegistryFollower(settings, codec)
         cancellations = Cancellations(settings, codec)
         selector = Selector(encoder, settings.false_reject)
-        knowledge = Knowledge(selector, follower.registry, self._executor)
+        knowledge = Knowledge(
+            selector, follower.registry, self._executor, self._remembering(encoder)
+        )
         shadow = self._shadow(encoder, knowledge)
         drift = DriftWatch(settings.drift_window)
         observation = Observation(knowledge, self._metrics.selection, drift, shadow)
         follower.on_change(lambda: self._on_registry_change(follower, knowledge))
         await started(follower, parts)
         await started(cancellations, parts)
-        await knowledge.refresh()
+        await knowledge.refresh(self.wait_for)
         await knowledge.warm_up()
         if shadow is not None:
             await started(shadow, parts)
@@ -138,6 +141,10 @@ class RouterProcess(Process):
             await self._until_stopped(app, background)
         finally:
             await self._shut_down(app, partitions, batcher, background)
+
+    def _remembering(self, encoder: Encoder) -> Encoder:
+        entries = self._settings.encoder_cache
+        return EncoderCache(encoder, entries, self._metrics.count_texts) if entries else encoder
 
     def _shadow(self, encoder: Encoder, knowledge: Knowledge) -> Shadow | None:
         settings = self._settings

@@ -22,6 +22,12 @@ class RouterSettings(ProcessSettings):
         description="The share of an adapter's own kind of queries that may go to the base model.",
     )
     encoder_threads: int = Field(default=1, ge=1, description="Threads of the encoder's maths.")
+    encoder_cache: int = Field(
+        default=10_000,
+        ge=0,
+        description="Texts whose vectors are kept (2.3 kB each), so that a repeated one isn't "
+        "encoded again; 0 keeps none.",
+    )
     router_batch: int = Field(
         default=128, ge=1, description="Queries that are encoded and selected together, at most."
     )

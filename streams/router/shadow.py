@@ -129,10 +129,12 @@ class Shadow:
         if wanted is self._seen:
             return
         self._seen = wanted
-        for key in set(selector.adapters) - wanted.keys():
-            selector.forget(key)
-        for key in wanted.keys() - set(selector.adapters):
-            selector.learn(key, wanted[key].examples, wanted[key].languages)
+        known = set(selector.adapters)
+        new = {
+            key: selector.study(wanted[key].examples, wanted[key].languages)
+            for key in wanted.keys() - known
+        }
+        selector.change({**dict.fromkeys(known - wanted.keys()), **new})
 
     def _compared(self, selector: Selector, queries: Sequence[Selected]) -> list[Outcome]:
         texts = [query.text for query in queries]

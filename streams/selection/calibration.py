@@ -142,15 +142,16 @@ def calibration_texts(
     return CalibrationTexts(rows, scores, tuple(languages[row] for row in rows))
 
 
-def _frequent(languages: Sequence[str | None]) -> NDArray[np.str_]:
-    """The languages (m,) that ``MIN_SCORES`` of them or more have, "" for all others."""
-    count = Counter(languages)
-    return np.array([tag if tag and count[tag] >= MIN_SCORES else "" for tag in languages], np.str_)
+def _frequent(languages: Sequence[str | None]) -> NDArray[np.intp]:
+    """Numbers (m,) of the languages that ``MIN_SCORES`` of them or more have, 0 for all others."""
+    frequent = [tag for tag, count in Counter(languages).items() if tag and count >= MIN_SCORES]
+    numbers = {tag: number for number, tag in enumerate(frequent, 1)}
+    return np.array([numbers.get(tag or "", 0) for tag in languages], np.intp)
 
 
 def _scores(
     vectors: Vectors,
-    tags: NDArray[np.str_],
+    tags: NDArray[np.intp],
     rows: NDArray[np.intp],
     compared: NDArray[np.intp],
     twin: float,
@@ -166,7 +167,7 @@ def _scores(
         own = rows[start : start + _CHUNK]
         similarities = vectors[own] @ examples.T
         foreign = tags[own][:, None] != tags[compared][None]
-        foreign &= (tags[own][:, None] != "") & (tags[compared][None] != "")
+        foreign &= (tags[own][:, None] > 0) & (tags[compared][None] > 0)
         similarities[foreign & (similarities >= twin)] = -1.0
         similarities[own[:, None] == compared[None]] = -1.0
         parts.append(likeness(similarities, min(NEIGHBOURS, others)))

@@ -1,6 +1,6 @@
 """What is fitted for each adapter from its examples, its rivals' and the background."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,22 +17,24 @@ from streams.selection.scoring import scored
 class Learnt:
     """What is kept of one adapter; ``examples`` has one for each row of ``vectors`` (m, d).
 
-    ``texts`` are those that stand for its queries, with their likeness; ``listed`` are the
-    languages it says it answers in, ``languages`` those and its examples'.
+    ``centre`` (d,) is the direction of their mean. ``texts`` are those that stand for its queries,
+    with their likeness; ``listed`` are the languages it says it answers in, ``languages`` those
+    and its examples'.
     """
 
     examples: tuple[Example, ...]
     vectors: Vectors
+    centre: Vectors
     texts: CalibrationTexts
     listed: frozenset[str]
     languages: frozenset[str]
 
-    @property
-    def centre(self) -> Vectors:
-        """The direction of the mean of its examples, (d,)."""
-        mean = self.vectors.mean(axis=0)
-        centre: Vectors = mean / max(float(np.linalg.norm(mean)), np.finfo(np.float32).tiny)
-        return centre
+
+def centre_of(vectors: Vectors) -> Vectors:
+    """The direction of the mean of vectors (m, d), (d,)."""
+    mean = vectors.mean(axis=0)
+    centre: Vectors = mean / max(float(np.linalg.norm(mean)), np.finfo(np.float32).tiny)
+    return centre
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,11 @@ def fit_all(
     known: Iterable[Fitted],
     background: Background,
     false_reject: float,
+    before_each: Callable[[], None],
 ) -> list[Fitted]:
     """One for each adapter, in order; what is ``known`` stays where its rivals are the same.
 
-    Takes about 0.1 s for each one that is fitted.
+    Takes about 0.1 s for each one that is fitted, and calls ``before_each``.
     """
     if not learnt:
         return []
@@ -63,7 +66,10 @@ def fit_all(
     for own, rows in zip(learnt, rivals_of(np.stack([x.centre for x in learnt])), strict=True):
         rivals = tuple(learnt[row] for row in rows)
         kept = before.get((own, rivals))
-        fitted.append(kept or _fit(own, rivals, background, false_reject))
+        if kept is None:
+            before_each()
+            kept = _fit(own, rivals, background, false_reject)
+        fitted.append(kept)
     return fitted
 
 

@@ -1,11 +1,12 @@
-"""Similarity of queries to each adapter's examples: exact, for a batch in one product."""
+"""Similarity of queries to each adapter's examples: exact, of all adapters or of the likeliest."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
+
+from streams.selection.centroids import Centroids, sketched
 
 Vectors = NDArray[np.float32]
 
@@ -45,43 +46,67 @@ def likeness(similarities: Vectors, neighbours: int = NEIGHBOURS) -> Vectors:
 
 
 @dataclass(frozen=True, slots=True)
-class ExampleIndex:
-    """Every adapter's example vectors in one matrix; a change makes a new index.
+class Segment:
+    """One adapter's examples, unit vectors (m, d), and their centroids."""
 
-    ``adapters`` are sorted, so that nothing depends on the order of learning; ``bounds`` holds
-    where each one's rows of ``vectors`` begin and end.
+    vectors: Vectors
+    centroids: Centroids
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleIndex:
+    """Every adapter's example vectors; a change makes a new index that shares what stays.
+
+    ``adapters`` are sorted, so that nothing depends on the order of learning; ``segments`` are
+    theirs, in that order. Centroids are seen along ``axes`` (d, r).
     """
 
-    adapters: tuple[str, ...]
-    bounds: tuple[int, ...]
-    vectors: Vectors
+    axes: Vectors
+    adapters: tuple[str, ...] = ()
+    segments: tuple[Segment, ...] = ()
 
     @classmethod
-    def of(cls, examples: Mapping[str, Vectors], dimensions: int) -> "ExampleIndex":
-        """An index of each adapter's unit vectors (m, dimensions), none of them empty."""
-        adapters = tuple(sorted(examples))
-        bounds = tuple(accumulate((len(examples[a]) for a in adapters), initial=0))
-        parts: Iterable[Vectors] = (examples[a] for a in adapters)
-        vectors = np.concatenate([np.empty((0, dimensions), np.float32), *parts])
-        return cls(adapters, bounds, vectors)
+    def of(cls, examples: Mapping[str, Vectors], axes: Vectors) -> "ExampleIndex":
+        """An index of each adapter's unit vectors (m, d), none of them empty."""
+        return cls(axes).changed(examples)
 
-    def segments(self) -> dict[str, Vectors]:
-        """Each adapter's own vectors."""
-        return {
-            adapter: self.vectors[start:end]
-            for adapter, start, end in zip(
-                self.adapters, self.bounds, self.bounds[1:], strict=False
-            )
-        }
+    @property
+    def examples(self) -> int:
+        """How many there are, of all adapters."""
+        return sum(len(segment.vectors) for segment in self.segments)
 
-    def scores(self, queries: Vectors) -> Vectors:
+    def changed(self, examples: Mapping[str, Vectors | None]) -> "ExampleIndex":
+        """The index with other examples for some adapters, and without those that have None."""
+        segments = dict(zip(self.adapters, self.segments, strict=True))
+        for adapter, vectors in examples.items():
+            if vectors is None:
+                segments.pop(adapter, None)
+            else:
+                segments[adapter] = Segment(vectors, Centroids.of(sketched(vectors, self.axes)))
+        adapters = tuple(sorted(segments))
+        return ExampleIndex(self.axes, adapters, tuple(segments[a] for a in adapters))
+
+    def scores(self, queries: Vectors, columns: NDArray[np.intp] | None = None) -> Vectors:
         """The weighted mean cosine of each query to each adapter's five nearest examples.
 
-        ``queries`` (n, dimensions) of unit length; returns (n, adapters) within [-1, 1], the
-        columns in the order of ``adapters``.
+        ``queries`` (n, d) of unit length; returns (n, adapters) within [-1, 1], the columns in the
+        order of ``adapters``. With ``columns`` (n, k) each query is compared with these alone, and
+        ``NOT_COMPARED`` with the others.
         """
-        similarities = queries @ self.vectors.T
-        scores = np.empty((len(queries), len(self.adapters)), np.float32)
-        for column, (start, end) in enumerate(zip(self.bounds, self.bounds[1:], strict=False)):
-            scores[:, column] = likeness(similarities[:, start:end])
+        scores = np.full((len(queries), len(self.adapters)), NOT_COMPARED, np.float32)
+        for column, rows in self._compared(columns):
+            similarities = queries[rows] @ self.segments[column].vectors.T
+            scores[rows, column] = likeness(similarities)
         return np.clip(scores, -1.0, 1.0, out=scores)
+
+    def _compared(
+        self, columns: NDArray[np.intp] | None
+    ) -> Iterator[tuple[int, slice | NDArray[np.intp]]]:
+        """Each adapter that is compared with any of the queries, and with which rows of them."""
+        if columns is None:
+            yield from ((column, slice(None)) for column in range(len(self.adapters)))
+            return
+        by_column = np.argsort(columns, axis=None, kind="stable")
+        present, starts = np.unique(columns.ravel()[by_column], return_index=True)
+        rows = np.split(by_column // columns.shape[1], starts[1:])
+        yield from zip(present.tolist(), rows, strict=True)

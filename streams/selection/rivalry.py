@@ -6,15 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.selection.background import Background
-from streams.selection.calibration import CalibrationTexts, Floats, Thresholds, evenly
-from streams.selection.head import folds
-from streams.selection.index import NOT_COMPARED, Vectors
-from streams.selection.scoring import Scoring
+from streams.selection.calibration import Floats, Thresholds
+from streams.selection.probes import NOBODY, ProbeScores
 
-# Calibration texts that are compared with all adapters: of each, and of all together.
-_MAX_TEXTS = 200
-_MAX_TEXTS_IN_ALL = 1_000
 # With fewer adapters nothing shows what a lead is worth off topic: taking a text's own adapter
 # away leaves one.
 _MIN_FOR_MARGIN = 3
@@ -101,13 +95,7 @@ class _Contests:
         )
 
 
-def fit_rivalry(
-    scoring: Scoring,
-    texts: Mapping[str, CalibrationTexts],
-    table: ThresholdTable,
-    background: Background,
-    false_reject: float,
-) -> Rivalry:
+def fit_rivalry(texts: ProbeScores, table: ThresholdTable, false_reject: float) -> Rivalry:
     """The margin that keeps texts from a wrong adapter, and the confidence in a choice.
 
     The margin is the greatest lead by which a wrong adapter wins a calibration text, but at most
@@ -118,51 +106,27 @@ def fit_rivalry(
     background, and from all texts with their own adapter taken away, which are off every topic
     left (wrong); right and wrong count alike.
     """
-    index = scoring.index
-    if not index.adapters:
-        return Rivalry()
-    on_topic: list[_Contests] = []
-    foreign = scoring.scores(background.vectors, folds(len(background.vectors)))
-    off_topic = [_contest(foreign, background.languages, table, None)]
-    for column, adapter in enumerate(index.adapters):
-        scores, languages = _calibration_scores(scoring, column, texts[adapter])
-        on_topic.append(_contest(scores, languages, table, column))
-        if len(index.adapters) > 1:
-            scores[:, column] = NOT_COMPARED
-            off_topic.append(_contest(scores, languages, table, None))
-    return Rivalry(
-        _least_margin(_Contests.joined(on_topic), false_reject),
-        _fit_confidence(_Contests.joined(on_topic + off_topic), len(index.adapters)),
-    )
+    adapters = texts.scores.shape[1]
+    contests = [_contest(texts, table)]
+    owned = texts.owners != NOBODY
+    least = _least_margin(contests[0].margin[owned], contests[0].right[owned], false_reject)
+    if adapters > 1:
+        contests.append(_contest(texts.off_topic(), table))
+    return Rivalry(least, _fit_confidence(_Contests.joined(contests), adapters))
 
 
-def _calibration_scores(
-    scoring: Scoring, column: int, texts: CalibrationTexts
-) -> tuple[Vectors, list[str | None]]:
-    """Scores (n, adapters) of an adapter's calibration texts, and their languages."""
-    index = scoring.index
-    most = max(1, min(_MAX_TEXTS, _MAX_TEXTS_IN_ALL // len(index.adapters)))
-    chosen = evenly(np.arange(len(texts.rows)), most)
-    rows = texts.rows[chosen]
-    start, end = index.bounds[column : column + 2]
-    scores = scoring.scores(index.vectors[start:end][rows], folds(end - start)[rows])
-    scores[:, column] = texts.scores[chosen]
-    return scores, [texts.languages[i] for i in chosen]
-
-
-def _least_margin(decided: _Contests, false_reject: float) -> float:
-    leads, mistaken = decided.margin[decided.right], decided.margin[~decided.right]
+def _least_margin(margin: Floats, right: NDArray[np.bool_], false_reject: float) -> float:
+    leads, mistaken = margin[right], margin[~right]
     if not len(leads) or not len(mistaken):
         return 0.0
     return min(float(np.quantile(leads, false_reject, method="lower")), float(mistaken.max()))
 
 
-def _contest(
-    scores: Vectors, languages: Sequence[str | None], table: ThresholdTable, own: int | None
-) -> _Contests:
-    winners = scores.argmax(axis=1)
-    best, margin = lead(scores)
-    return _Contests(best - table.of_winners(winners, languages), margin, winners == own)
+def _contest(texts: ProbeScores, table: ThresholdTable) -> _Contests:
+    winners = texts.scores.argmax(axis=1)
+    best, margin = lead(texts.scores)
+    excess = best - table.of_winners(winners, texts.languages)
+    return _Contests(excess, margin, winners == texts.owners)
 
 
 def lead(scores: Floats) -> tuple[Floats, Floats]:

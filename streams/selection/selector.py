@@ -1,6 +1,6 @@
 """The choice of an adapter for a query, with its reason."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 
@@ -14,21 +14,39 @@ from streams.selection.calibration import (
     Thresholds,
     calibration_texts,
 )
+from streams.selection.centroids import axes_of
 from streams.selection.decision import Decision, decide
 from streams.selection.encoder import Encoder
 from streams.selection.explanation import Explanation, explain
-from streams.selection.fitting import Fitted, Learnt, fit_all
+from streams.selection.fitting import Fitted, Learnt, centre_of, fit_all
 from streams.selection.head import Heads
 from streams.selection.index import ExampleIndex, Vectors
 from streams.selection.language import LanguageDetector, primary_language
 from streams.selection.material import Material
+from streams.selection.probes import Probes
+from streams.selection.reach import fit_reach
 from streams.selection.rivalry import Rivalry, ThresholdTable, fit_rivalry
 from streams.selection.scoring import Scoring
+from streams.selection.shortlist import Shortlist
 
-__all__ = ["Decision", "Selector"]
+__all__ = ["Decision", "Learnt", "Selector"]
 
 # The part of the false rejects that may be spent on telling near ties; thresholds get the rest.
 MARGIN_SHARE = 0.2
+
+# Examples that are encoded in one step: fewer cost more each, more hold queries up for longer.
+_STEP = 16
+
+# Examples in all up to which a query is compared with every adapter: it costs 0.1 ms at most.
+EXACT_UP_TO = 8_000
+
+
+#: Lets others go first, if there are any.
+GiveWay = Callable[[], None]
+
+
+def _go_on() -> None:
+    """For when there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +55,7 @@ class _State:
 
     fitted: Mapping[str, Fitted]
     scoring: Scoring
+    probes: Probes
     table: ThresholdTable
     rivalry: Rivalry
     detector: LanguageDetector
@@ -45,24 +64,39 @@ class _State:
 class Selector:
     """Picks the adapter whose examples a query resembles most, or none of them.
 
-    ``learn``, ``forget`` and ``select`` may be called from different threads: a ``select`` works
-    on the state it began with, to its end. What was learnt in which order makes no difference.
+    All methods may be called from different threads: a ``select`` works on the state it began
+    with, to its end. What was learnt in which order makes no difference.
 
-    ``false_reject`` is the share of an adapter's own kind of queries that may be turned away.
+    ``false_reject`` is the share of an adapter's own kind of queries that may be turned away. With
+    more than ``exact_up_to`` examples in all, a query is compared only with the adapters that come
+    into question: with so many of them that decisions stay what they are.
     """
 
-    def __init__(self, encoder: Encoder, false_reject: float = FALSE_REJECT) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        false_reject: float = FALSE_REJECT,
+        exact_up_to: int = EXACT_UP_TO,
+    ) -> None:
         self.encoder = encoder
         self._for_scores = false_reject * (1.0 - MARGIN_SHARE)
         self._for_margin = false_reject * MARGIN_SHARE
+        self._exact_up_to = exact_up_to
         self._background = Background.encoded_by(encoder)
         self._change = Lock()
-        self._state = self._state_of({}, ())
+        index = ExampleIndex(axes_of(self._background.vectors))
+        self._state = self._state_of({}, index, (), Probes.none(index))
 
     @property
     def adapters(self) -> tuple[str, ...]:
         """The adapters that take part, sorted."""
         return self._state.scoring.index.adapters
+
+    @property
+    def reach(self) -> int | None:
+        """How many adapters a query is compared with; None where that is all."""
+        shortlist = self._state.scoring.shortlist
+        return None if shortlist is None else shortlist.count
 
     def thresholds(self, adapter: str) -> Thresholds:
         """What was fitted for an adapter; KeyError where it wasn't learnt."""
@@ -86,26 +120,48 @@ class Selector:
     ) -> None:
         """Lets an adapter (``id@version``) take part, or replaces what was learnt for it.
 
-        ``languages`` are those the adapter lists. Encodes the examples, about 0.6 ms each, so
-        call it beside live traffic in a thread. An adapter without examples doesn't take part;
+        ``languages`` are those the adapter lists. An adapter without examples doesn't take part;
         one with a single example is never chosen, as nothing shows how near is near.
         """
-        listed = {tag for tag in map(primary_language, languages) if tag}
-        learnt = self._learnt(_distinct(examples), listed)
-        with self._change:
-            others = self._learnt_but(adapter)
-            now = {**others, adapter: learnt} if learnt else others
-            self._state = self._state_of(now, self._state.fitted.values())
+        self.change({adapter: self.study(examples, languages)})
 
     def forget(self, adapter: str) -> None:
         """Takes an adapter out; nothing happens where it wasn't learnt."""
-        with self._change:
-            if adapter in self._state.fitted:
-                others = self._learnt_but(adapter)
-                self._state = self._state_of(others, self._state.fitted.values())
+        self.change({adapter: None})
 
-    def _learnt_but(self, adapter: str) -> dict[str, Learnt]:
-        return {a: one.learnt for a, one in self._state.fitted.items() if a != adapter}
+    def study(
+        self,
+        examples: Sequence[Example],
+        languages: Iterable[str] = (),
+        give_way: GiveWay = _go_on,
+    ) -> Learnt | None:
+        """What ``change`` lets an adapter take part with; None where it has no examples.
+
+        Encodes the examples, about 0.6 ms each, so call it beside live traffic in a thread.
+        ``give_way`` is called before each step of about 10 ms, to let queries go first: both
+        would share the interpreter, and each would wait for the other.
+        """
+        listed = {tag for tag in map(primary_language, languages) if tag}
+        return self._learnt(_distinct(examples), listed, give_way)
+
+    def change(self, learnt: Mapping[str, Learnt | None], give_way: GiveWay = _go_on) -> None:
+        """Lets adapters take part with what they were studied to, or no more where that is None.
+
+        Many are best changed at once: each call fits anew what depends on neighbours, about 0.1 s
+        for each adapter that has got others; ``give_way`` is called before each of these.
+        """
+        with self._change:
+            before = self._state
+            changes = {a: new for a, new in learnt.items() if new or a in before.fitted}
+            if changes:
+                kept = {adapter: one.learnt for adapter, one in before.fitted.items()}
+                now = {adapter: own for adapter, own in {**kept, **changes}.items() if own}
+                index = before.scoring.index.changed(
+                    {adapter: new.vectors if new else None for adapter, new in changes.items()}
+                )
+                self._state = self._state_of(
+                    now, index, before.fitted.values(), before.probes, give_way
+                )
 
     def select(
         self, vectors: Vectors, texts: Sequence[str], languages: Sequence[str | None]
@@ -140,39 +196,63 @@ class Selector:
             for decision, query, row in zip(decided, queries, scores.tolist(), strict=True)
         ]
 
-    def _learnt(self, examples: Sequence[Example], listed: set[str]) -> Learnt | None:
+    def _learnt(
+        self, examples: Sequence[Example], listed: set[str], give_way: GiveWay
+    ) -> Learnt | None:
         if not examples:
             return None
-        texts = [example.text for example in examples]
-        vectors = centred(self.encoder.encode(texts), self._background.centre)
-        spoken = _languages(
-            LanguageDetector(listed), texts, [example.language for example in examples]
-        )
+        detector = LanguageDetector(listed)
+        plain = np.empty((len(examples), self.encoder.dimensions), np.float32)
+        spoken: list[str | None] = []
+        for start in range(0, len(examples), _STEP):
+            give_way()
+            part = examples[start : start + _STEP]
+            texts = [example.text for example in part]
+            plain[start : start + _STEP] = self.encoder.encode(texts)
+            spoken += _languages(detector, texts, [example.language for example in part])
+        vectors = centred(plain, self._background.centre)
         held_out = np.array([example.held_out for example in examples], bool)
         return Learnt(
             tuple(map(_spoken_in, examples, spoken)),
             vectors,
+            centre_of(vectors),
             calibration_texts(vectors, spoken, held_out, self._background.translation),
             frozenset(listed),
             frozenset(listed.union(filter(None, spoken))),
         )
 
-    def _state_of(self, learnt: Mapping[str, Learnt], known: Iterable[Fitted]) -> _State:
+    def _state_of(
+        self,
+        learnt: Mapping[str, Learnt],
+        index: ExampleIndex,
+        known: Iterable[Fitted],
+        before: Probes,
+        give_way: GiveWay = _go_on,
+    ) -> _State:
         """The state that follows from what is learnt of each adapter, and from nothing else.
 
-        What is ``known`` of adapters whose rivals stay the same needn't be fitted again.
+        What is ``known`` of adapters whose rivals stay the same needn't be fitted again, nor
+        compared what was ``before``.
         """
-        vectors = {adapter: kept.vectors for adapter, kept in learnt.items()}
-        index = ExampleIndex.of(vectors, self.encoder.dimensions)
         ordered = [learnt[adapter] for adapter in index.adapters]
-        fitted = fit_all(ordered, known, self._background, self._for_scores)
-        scoring = Scoring(index, Heads.of([one.head for one in fitted]) if fitted else None)
+        fitted = fit_all(ordered, known, self._background, self._for_scores, give_way)
+        likeness = {adapter: own.texts for adapter, own in learnt.items()}
+        probes = before.changed(index, likeness, self._background)
         table = ThresholdTable.of([one.thresholds for one in fitted])
         by_adapter = dict(zip(index.adapters, fitted, strict=True))
-        texts = {adapter: one.texts for adapter, one in by_adapter.items()}
-        rivalry = fit_rivalry(scoring, texts, table, self._background, self._for_margin)
         spoken = frozenset[str]().union(*(kept.languages for kept in learnt.values()))
-        return _State(by_adapter, scoring, table, rivalry, LanguageDetector(spoken))
+        detector = LanguageDetector(spoken)
+        if not fitted:
+            return _State({}, Scoring(index), probes, table, Rivalry(), detector)
+        heads = Heads.of([one.head for one in fitted])
+        scored = probes.scored(heads)
+        rivalry = fit_rivalry(scored, table, self._for_margin)
+        reach = None
+        if index.examples > self._exact_up_to:
+            reach = fit_reach(scored, table, rivalry.min_margin)
+        shortlist = None if reach is None else Shortlist.of(index, reach)
+        scoring = Scoring(index, heads, shortlist)
+        return _State(by_adapter, scoring, probes, table, rivalry, detector)
 
 
 def _material(fitted: Fitted) -> Material:

@@ -154,6 +154,8 @@ class RouterMetrics(ProcessMetrics):
         self._routing = DurationHistogram(names.ROUTER_ROUTING, registry)
         self._batch = histogram(names.ROUTER_BATCH, registry)
         self._encode = histogram(names.ROUTER_ENCODE, registry)
+        texts = counter(names.ROUTER_TEXTS, registry)
+        self._encoded, self._reused = texts.labels("encoded"), texts.labels("reused")
         self._in_flight = gauge(names.ROUTER_IN_FLIGHT, registry)
         self._windows = counter(names.METRIC_WINDOWS, registry)
         self._late = counter(names.LATE_RESPONSES, registry)
@@ -179,6 +181,11 @@ class RouterMetrics(ProcessMetrics):
         self._batch.observe(queries)
         if encode_seconds is not None:
             self._encode.observe(encode_seconds)
+
+    def count_texts(self, reused: int, encoded: int) -> None:
+        """Count the texts of one batch by where their vectors came from."""
+        self._reused.inc(reused)
+        self._encoded.inc(encoded)
 
     def set_in_flight(self, queries: int) -> None:
         """Report how many queries are fetched and not committed."""

@@ -256,6 +256,14 @@ ROUTER_ENCODE = _histogram(
     SECONDS,
     _ROUTER,
 )
+ROUTER_TEXTS = _counter(
+    "lorelay_router_encoder_texts_total",
+    "texts",
+    "Texts that selection needed a vector of. source is encoded, or reused: an equal text was in "
+    "the same batch or in the encoder's cache (LORELAY_ENCODER_CACHE).",
+    ("source",),
+    _ROUTER,
+)
 ROUTER_IN_FLIGHT = _gauge(
     "lorelay_router_in_flight_queries",
     "queries",

@@ -270,3 +270,28 @@ def test_examples_without_a_language_have_it_detected() -> None:
     selector = Selector(ENCODER)
     selector.learn("law", german)
     assert selector.thresholds("law").fitted == {"de"}
+
+
+def test_many_at_once_are_learnt_as_one_after_the_other() -> None:
+    together, one_by_one = Selector(ENCODER), learnt("law", "medicine", "music")
+    together.learn("cooking-v1@1.0.0", examples("cooking"))
+    together.change(
+        {"cooking-v1@1.0.0": None}
+        | {f"{t}-v1@1.0.0": together.study(examples(t)) for t in ("music", "law", "medicine")}
+    )
+    texts = ["law new", "cooking new", "music new"]
+    assert decide(together, texts) == decide(one_by_one, texts)
+
+
+def test_a_shortlist_changes_hardly_a_decision() -> None:
+    topics = [f"topic{number}" for number in range(120)]
+    exact = Selector(ENCODER, exact_up_to=10**9)
+    studied = {topic: exact.study(examples(topic, 60)) for topic in topics}
+    shortlisting = Selector(ENCODER, exact_up_to=0)
+    for selector in (exact, shortlisting):
+        selector.change(studied)
+    texts = [f"topic{number % 150} new {number}" for number in range(2000)]
+    pairs = zip(decide(exact, texts), decide(shortlisting, texts), strict=True)
+    same = [one.adapter == other.adapter for one, other in pairs]
+    assert np.mean(same) >= 0.995
+    assert 0.6 < np.mean([d.adapter is not None for d in decide(exact, texts)]) < 0.9

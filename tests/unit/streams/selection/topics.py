@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from schemas.records import Example
 
 DIMENSIONS = 32
+ALL_AXES = np.eye(DIMENSIONS, dtype=np.float32)
 
 
 class TopicEncoder:

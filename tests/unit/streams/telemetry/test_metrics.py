@@ -245,6 +245,14 @@ def test_a_micro_batch_counts_its_queries_and_its_encoding(router: RouterMetrics
     assert value(router, "lorelay_router_encode_seconds_count") == 1
 
 
+def test_texts_count_by_where_their_vectors_come_from(router: RouterMetrics) -> None:
+    router.count_texts(reused=3, encoded=125)
+    router.count_texts(reused=4, encoded=0)
+    name = "lorelay_router_encoder_texts_total"
+    assert value(router, name, source="reused") == 7
+    assert value(router, name, source="encoded") == 125
+
+
 def test_the_routers_own_figures(router: RouterMetrics) -> None:
     router.set_in_flight(9)
     router.set_paused_partitions(1)

@@ -1,0 +1,1 @@
+"""How selection grows with its adapters, learns beside live traffic, and encodes."""
