@@ -23,9 +23,9 @@ from inference.engine.protocol import (
 )
 from inference.engine.running import Running, check_folder, check_loadable
 from inference.engine.slots import Slots
-from inference.interruption import Interruption
 from schemas.errors import EngineCrashed, EngineUnavailable, PromptTooLong
 from schemas.records import BASE, Usage
+from streams.interruption import Interruption
 
 
 class EchoEngine:

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from inference.engine.protocol import EngineLimits, Generation, LoadedAdapter
-from inference.interruption import Interruption
 from schemas.errors import AdapterUnavailable, Cancelled, InternalError, RequestError
+from streams.interruption import Interruption
 
 
 class Running:

@@ -11,7 +11,6 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from inference.adapters.store import AdapterStore
 from inference.engine.protocol import Completion, Delta, Engine, LoadedAdapter
-from inference.interruption import Interruption
 from inference.scheduling.admission import Admission
 from inference.worker.answers import answer, check_deadline, generation
 from inference.worker.chunks import ChunkSender
@@ -32,6 +31,7 @@ from schemas.errors import (
 )
 from schemas.records import BASE, PREVIOUS, InferenceRequest, Origin, Query, Routing
 from schemas.topics import Topics
+from streams.interruption import Interruption
 from streams.kafka.answers import error_response, response_outputs
 from streams.kafka.cancels import Cancellations
 from streams.kafka.consumer import ExactlyOnceConsumer
