@@ -14,6 +14,7 @@ from cli.query_client import quieten_clients
 from streams.kafka.acls import (
     Acl,
     client_acls,
+    gateway_acls,
     markdown_table,
     operator_acls,
     router_acls,
@@ -77,6 +78,7 @@ def _principals(role: str, meaning: str) -> Any:
 def acls(
     router: Annotated[list[str], _principals("router", "Who runs routers.")],
     worker: Annotated[list[str], _principals("worker", "Who runs workers.")],
+    gateway: Annotated[list[str], _principals("gateway", "Who runs gateways.")],
     client: Annotated[list[str], _principals("client", "Who asks.")],
     operator: Annotated[list[str], _principals("operator", "Who administers.")],
     form: Annotated[Form, typer.Option("--format", help="How to print them.")] = Form.KAFKA_ACLS,
@@ -93,7 +95,13 @@ def acls(
     if form is Form.MARKDOWN:
         typer.echo(markdown_table(roles))
         return
-    principals = {"router": router, "worker": worker, "client": client, "operator": operator}
+    principals = {
+        "router": router,
+        "worker": worker,
+        "gateway": gateway,
+        "client": client,
+        "operator": operator,
+    }
     granted = [
         (principal, acl) for role in roles for principal in principals[role] for acl in roles[role]
     ]
@@ -112,6 +120,7 @@ def _roles() -> dict[str, Sequence[Acl]]:
     return {
         "router": router_acls(names, RouterSettings().router_group),
         "worker": worker_acls(names, WorkerSettings().worker_group),
+        "gateway": gateway_acls(names),
         "client": client_acls(names),
         "operator": operator_acls(names),
     }

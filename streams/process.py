@@ -1,4 +1,4 @@
-"""What router and worker have in common as processes: settings, signals, logs, the metrics port."""
+"""What our processes have in common: settings, signals, logs, the metrics port."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 #: Libraries that tell more than an operator wants; aiokafka builds a debug line per record
 #: unless its level forbids it.
-_TALKATIVE = ("aiokafka", "faust", "mode", "sentence_transformers")
+_TALKATIVE = ("aiokafka", "faust", "mode", "sentence_transformers", "uvicorn")
 
 
 class ProcessSettings(KafkaSettings):
@@ -99,6 +99,11 @@ class Process(ABC):
     def is_ready(self) -> bool:
         """Whether `ready` was called last."""
         return self._waiting_for is None
+
+    @property
+    def waits_for(self) -> str | None:
+        """What it said last that it waits for; None once it is ready."""
+        return self._waiting_for
 
     def fail(self, reason: str) -> None:
         """Ends the process with status 1."""

@@ -1,5 +1,7 @@
 """prometheus-client's metrics, made from the table of names."""
 
+from importlib.metadata import PackageNotFoundError, version
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from streams.telemetry.names import BUILD_INFO, Metric
@@ -25,3 +27,11 @@ def histogram(metric: Metric, registry: CollectorRegistry) -> Histogram:
 def build_info(registry: CollectorRegistry) -> Info:
     """The build-info metric; the library adds ``_info`` to its name itself."""
     return Info(BUILD_INFO.name.removesuffix("_info"), BUILD_INFO.meaning, registry=registry)
+
+
+def program_version() -> str:
+    """Lorelay's version, as it is installed."""
+    try:
+        return version("lorelay")
+    except PackageNotFoundError:
+        return "unknown"

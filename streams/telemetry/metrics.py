@@ -7,7 +7,6 @@ seconds, as ``time.perf_counter`` gives them.
 
 import platform
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, ProcessCollector
@@ -15,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Pr
 from schemas.records import Response, Routing, Timing, Usage
 from streams.telemetry import names
 from streams.telemetry.durations import DurationHistogram
-from streams.telemetry.families import build_info, counter, gauge, histogram
+from streams.telemetry.families import build_info, counter, gauge, histogram, program_version
 from streams.telemetry.names import ProcessName
 from streams.telemetry.responses import (
     CATEGORIES,
@@ -43,13 +42,6 @@ def choice_of(routing: Routing) -> Choice:
     return "undecided"
 
 
-def _version() -> str:
-    try:
-        return version("lorelay")
-    except PackageNotFoundError:
-        return "unknown"
-
-
 class ProcessMetrics:
     """What router and worker both count."""
 
@@ -75,7 +67,7 @@ class ProcessMetrics:
         self._adapters = gauge(names.ADAPTERS_KNOWN, registry)
         self._revision.set(-1)
         build_info(registry).info(
-            {"process": process, "version": _version(), "python": platform.python_version()}
+            {"process": process, "version": program_version(), "python": platform.python_version()}
         )
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)

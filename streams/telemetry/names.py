@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
-ProcessName = Literal["router", "worker"]
+ProcessName = Literal["router", "worker", "gateway"]
 
 UNROUTED = "unrouted"
 """Stands for the adapter of a response that failed before any adapter was chosen."""
@@ -26,6 +26,8 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _BOTH: tuple[ProcessName, ...] = ("router", "worker")
 _ROUTER: tuple[ProcessName, ...] = ("router",)
 _WORKER: tuple[ProcessName, ...] = ("worker",)
+_GATEWAY: tuple[ProcessName, ...] = ("gateway",)
+_ALL: tuple[ProcessName, ...] = (*_BOTH, *_GATEWAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,7 @@ DECODE_ERRORS = _counter(
     "records",
     "Records that could not be decoded.",
     ("topic",),
+    _ALL,
 )
 DEAD_LETTERS = _counter(
     "lorelay_dead_letters_total",
@@ -182,9 +185,15 @@ REGISTRY_REVISION = _gauge(
     "lorelay_registry_revision",
     "offset",
     "Revision of the adapter registry that this process has read to.",
+    (),
+    _ALL,
 )
 ADAPTERS_KNOWN = _gauge(
-    "lorelay_adapters_known", "adapters", "Adapter versions that this process knows."
+    "lorelay_adapters_known",
+    "adapters",
+    "Adapter versions that this process knows.",
+    (),
+    _ALL,
 )
 BUILD_INFO = Metric(
     "lorelay_build_info",
@@ -192,6 +201,8 @@ BUILD_INFO = Metric(
     "",
     "Always 1; the labels tell the process, its version and its Python.",
     ("process", "version", "python"),
+    (),
+    _ALL,
 )
 
 # Router
@@ -352,6 +363,64 @@ WORKER_RESIDENT = _gauge(
     "Adapter versions that the engine holds.",
     (),
     _WORKER,
+)
+
+# Gateway
+
+GATEWAY_REQUESTS = _counter(
+    "lorelay_gateway_requests_total",
+    "requests",
+    "HTTP requests, by the route that took them and the status of the response.",
+    ("route", "status"),
+    _GATEWAY,
+)
+GATEWAY_REQUEST = _histogram(
+    "lorelay_gateway_request_seconds",
+    "seconds",
+    "Time from a request's headers to the last byte of its response.",
+    ("route",),
+    SECONDS,
+    _GATEWAY,
+)
+GATEWAY_FIRST_CHUNK = _histogram(
+    "lorelay_gateway_first_chunk_seconds",
+    "seconds",
+    "Time from a streamed query's being sent to its first chunk.",
+    (),
+    SECONDS,
+    _GATEWAY,
+)
+GATEWAY_IN_FLIGHT = _gauge(
+    "lorelay_gateway_in_flight_queries",
+    "queries",
+    "Queries that were sent and are not answered yet.",
+    (),
+    _GATEWAY,
+)
+GATEWAY_STREAMS = _gauge(
+    "lorelay_gateway_open_streams", "streams", "Answers that are being streamed.", (), _GATEWAY
+)
+GATEWAY_CANCELS = _counter(
+    "lorelay_gateway_cancels_total",
+    "queries",
+    "Queries taken back, because their client left or was too slow.",
+    (),
+    _GATEWAY,
+)
+GATEWAY_BROKEN_STREAMS = _counter(
+    "lorelay_gateway_broken_streams_total",
+    "streams",
+    "Streams that ended with an error, because the answer was begun anew and became another one.",
+    (),
+    _GATEWAY,
+)
+GATEWAY_FOREIGN_REPLIES = _counter(
+    "lorelay_gateway_foreign_replies_total",
+    "responses",
+    "Replies read that nobody waits for here: of another gateway on the same partition, or of a "
+    "client who has left.",
+    (),
+    _GATEWAY,
 )
 
 ALL: tuple[Metric, ...] = tuple(value for value in [*globals().values()] if type(value) is Metric)

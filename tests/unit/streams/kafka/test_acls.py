@@ -11,6 +11,7 @@ from streams.kafka.acls import (
     Pattern,
     Resource,
     client_acls,
+    gateway_acls,
     markdown_table,
     operator_acls,
     router_acls,
@@ -23,6 +24,7 @@ TOPICS = Topics()
 ROLES = {
     "router": router_acls(TOPICS, "lorelay-router"),
     "worker": worker_acls(TOPICS, "lorelay-worker"),
+    "gateway": gateway_acls(TOPICS),
     "client": client_acls(TOPICS),
     "operator": operator_acls(TOPICS),
 }
@@ -49,7 +51,7 @@ def test_each_resource_is_there_once(role: str) -> None:
     assert len(named) == len(set(named))
 
 
-@pytest.mark.parametrize("role", ["router", "worker", "client"])
+@pytest.mark.parametrize("role", ["router", "worker", "gateway", "client"])
 def test_only_operators_write_to_the_registry(role: str) -> None:
     registry = {TOPICS.adapters, TOPICS.examples, TOPICS.traffic, TOPICS.lifecycle}
     assert not writable(role) & registry

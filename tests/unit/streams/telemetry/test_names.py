@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from streams.telemetry.gateway import GatewayMetrics
 from streams.telemetry.metrics import RouterMetrics, WorkerMetrics
 from streams.telemetry.names import ALL, Metric, ProcessName, markdown_table
 
@@ -39,10 +40,11 @@ def test_a_name_tells_its_kind_and_its_base_unit(metric: Metric) -> None:
 
 
 @pytest.mark.parametrize(
-    ("process", "metrics"), [("router", RouterMetrics), ("worker", WorkerMetrics)]
+    ("process", "metrics"),
+    [("router", RouterMetrics), ("worker", WorkerMetrics), ("gateway", GatewayMetrics)],
 )
 def test_a_process_serves_what_the_table_says_and_nothing_else(
-    process: ProcessName, metrics: type[RouterMetrics | WorkerMetrics]
+    process: ProcessName, metrics: type[RouterMetrics | WorkerMetrics | GatewayMetrics]
 ) -> None:
     registry = CollectorRegistry()
     metrics(registry)
