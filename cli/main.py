@@ -27,7 +27,12 @@ _QUERIES = "Queries and adapters"
 _PROCESSES = "Processes, in the foreground"
 
 COMMANDS = (
-    Entry("up", "cli.up:up", "Start broker, router and worker; wait until they are ready.", _STACK),
+    Entry(
+        "up",
+        "cli.up:up",
+        "Start everything; wait until it is ready.",
+        _STACK,
+    ),
     Entry("status", "cli.status:status", "What runs, since when, and whether it is ready.", _STACK),
     Entry("logs", "cli.logs:logs", "Show or follow a process's log.", _STACK),
     Entry("down", "cli.down:down", "Stop what `up` started.", _STACK),
@@ -43,6 +48,7 @@ COMMANDS = (
     Entry("settings", "cli.settings:settings", "List the settings of a process.", _PROCESSES),
     Entry("router", "cli.router:router", "Route queries to adapters.", _PROCESSES),
     Entry("worker", "cli.worker:worker", "Answer requests with the engine.", _PROCESSES),
+    Entry("gateway", "cli.gateway:gateway", "Serve the HTTP API.", _PROCESSES),
 )
 
 _HELP = """Serve many LoRA adapters of one base model from Kafka.

@@ -18,6 +18,7 @@ class Process(StrEnum):
 
     ROUTER = "router"
     WORKER = "worker"
+    GATEWAY = "gateway"
 
 
 def settings(
@@ -46,6 +47,10 @@ def _settings_classes(process: Process) -> list[type[BaseModel]]:
         from streams.router.settings import RouterSettings
 
         return [RouterSettings]
+    if process is Process.GATEWAY:
+        from streams.gateway.settings import GatewaySettings
+
+        return [GatewaySettings]
     from inference.engine.config import EngineSettings
     from inference.worker.settings import WorkerSettings
 

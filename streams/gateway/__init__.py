@@ -1,0 +1,1 @@
+"""The gateway: HTTP in front of the topics, so that every request has the same promises."""

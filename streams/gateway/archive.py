@@ -1,0 +1,153 @@
+"""Finds the answer of an earlier query by its id, whoever took the query."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.errors import DecodeError, InternalError, Overloaded
+from schemas.records import Response
+from streams.gateway.failures import KafkaUnavailable
+from streams.kafka.consumers import stop
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.transactions import partition_for
+from streams.kafka.writer_schemas import WriterSchemas
+
+#: Records that are read at once; the newest are read first.
+_BLOCK: Final = 2_000
+_AT_ONCE: Final = 2
+_WAITING: Final = 32
+_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The query is there, its answer is not yet."""
+
+
+class Archive:
+    """Reads topics backwards from their ends, so far as its limits go."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        schemas: WriterSchemas,
+        *,
+        lookback_seconds: float,
+        lookback_records: int,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings
+        self._topics = settings.topics
+        self._schemas = schemas
+        self._lookback_ms = lookback_seconds * 1000
+        self._lookback_records = lookback_records
+        self._now = now
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._searches = 0
+
+    async def find(self, query_id: str) -> Response | Pending | None:
+        """The newest response to the id, or whether a query of that id is there.
+
+        Raises: Overloaded, KafkaUnavailable, InternalError where it can't be read.
+        """
+        if self._searches >= _WAITING:
+            raise Overloaded("Many earlier answers are being looked for; try again.")
+        self._searches += 1
+        try:
+            async with self._places, asyncio.timeout(_SECONDS), AsyncExitStack() as stack:
+                consumer = self._make_consumer()
+                stack.push_async_callback(stop, consumer)
+                await consumer.start()
+                return await self._find(consumer, query_id.encode())
+        except TimeoutError as error:
+            raise Overloaded("The search for the answer took too long; try again.") from error
+        except KafkaError as error:
+            raise KafkaUnavailable(
+                f"The answer can't be looked up now ({type(error).__name__})."
+            ) from error
+        finally:
+            self._searches -= 1
+
+    async def _find(self, consumer: AIOKafkaConsumer, key: bytes) -> Response | Pending | None:
+        def is_response(record: Any) -> bool:
+            return bool(record.key == key)
+
+        def is_query(record: Any) -> bool:
+            # One with a session has that for its key.
+            return record.key == key or ("ce_id", key) in record.headers
+
+        responses = await self._partitions(consumer, self._topics.responses)
+        home = responses[partition_for(key, len(responses))]
+        if (found := await self._newest(consumer, [home], is_response)) is not None:
+            try:
+                return await self._schemas.decode(Response, found.value or b"")
+            except DecodeError as error:
+                raise InternalError(f"The answer is there, but can't be read: {error}") from error
+        queries = await self._partitions(consumer, self._topics.queries)
+        return Pending() if await self._newest(consumer, queries, is_query) else None
+
+    async def _partitions(self, consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+        await consumer._client.add_topic(topic)
+        numbers = consumer.partitions_for_topic(topic)
+        if not numbers:
+            raise KafkaError(f"topic {topic} can't be seen")
+        return [TopicPartition(topic, number) for number in sorted(numbers)]
+
+    async def _newest(
+        self,
+        consumer: AIOKafkaConsumer,
+        partitions: Sequence[TopicPartition],
+        is_wanted: Callable[[Any], bool],
+    ) -> Any:
+        """The newest such record of the first partition that has one; None if none has."""
+        since = int(self._now().timestamp() * 1000 - self._lookback_ms)
+        firsts = await consumer.offsets_for_times(dict.fromkeys(partitions, since))
+        ends = await consumer.end_offsets(partitions)
+        most = self._lookback_records // len(partitions)
+        for partition in partitions:
+            if (first := firsts[partition]) is None:
+                continue
+            end = ends[partition]
+            low = max(first.offset, end - most)
+            found = await _search(consumer, partition, low, end, is_wanted)
+            if found is not None:
+                return found
+        return None
+
+    def _make_consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            **self._settings.client_kwargs(),
+        )
+
+
+async def _search(
+    consumer: AIOKafkaConsumer,
+    partition: TopicPartition,
+    low: int,
+    high: int,
+    is_wanted: Callable[[Any], bool],
+) -> Any:
+    """The newest such record from `low` up to, and without, `high`; None if there is none."""
+    consumer.assign([partition])
+    while high > low:
+        begin = max(low, high - _BLOCK)
+        consumer.seek(partition, begin)
+        newest = None
+        while await consumer.position(partition) < high:
+            fetched = await consumer.getmany(partition, timeout_ms=200)
+            for record in fetched.get(partition, ()):
+                if record.offset < high and is_wanted(record):
+                    newest = record
+        if newest is not None:
+            return newest
+        high = begin
+    return None

@@ -1,0 +1,64 @@
+"""The chunks topic, read only while somebody streams."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiokafka.errors import KafkaError
+
+from streams.gateway.tail import Tail
+
+log = logging.getLogger(__name__)
+
+
+class Chunks:
+    """Shares one reader of all chunks among the streams that are open.
+
+    All partitions while any stream is open: a fetch that waits for one partition holds up a
+    later one for another, and a gateway with many streams reads them all anyway.
+    """
+
+    def __init__(self, tail: Tail) -> None:
+        self._tail = tail
+        self._open = 0
+        self._is_reading = False
+        self._lock = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Connects. Raises: KafkaError."""
+        await self._tail.connect()
+
+    async def stop(self) -> None:
+        """Disconnects."""
+        await self._tail.stop()
+
+    @property
+    def open(self) -> int:
+        """How many streams are open."""
+        return self._open
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """Chunks that are written within the block are read."""
+        self._open += 1
+        try:
+            await self._read()
+            yield
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._is_reading = False
+                self._tail.pause()
+
+    async def _read(self) -> None:
+        async with self._lock:
+            if self._is_reading:
+                return
+            try:
+                await self._tail.resume()
+            except KafkaError as error:
+                # Chunks are no promise: the response brings the whole text.
+                log.warning("chunks can't be read now: %r", error)
+                return
+            self._is_reading = True

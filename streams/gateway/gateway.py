@@ -1,0 +1,26 @@
+"""What the routes work with: the parts of one gateway."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from schemas.records import ReplyTo
+from streams.gateway.archive import Archive
+from streams.gateway.base_models import BaseModels
+from streams.gateway.exchange import Exchange
+from streams.gateway.settings import GatewaySettings
+from streams.registry.reader import Registry
+from streams.telemetry.gateway import GatewayMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """One gateway's parts, all of them running."""
+
+    settings: GatewaySettings
+    exchange: Exchange
+    registry: Registry
+    base_models: BaseModels
+    archive: Archive
+    reply_to: ReplyTo
+    metrics: GatewayMetrics
+    waits_for: Callable[[], str | None]

@@ -1,0 +1,161 @@
+"""The gateway process: where everything it consists of is built, started and stopped."""
+
+import asyncio
+import logging
+import resource
+from contextlib import AsyncExitStack
+
+from schemas.codec import Codec
+from schemas.records import ReplyTo
+from streams.gateway.app import make_app
+from streams.gateway.archive import Archive
+from streams.gateway.base_models import BaseModels
+from streams.gateway.chunks import Chunks
+from streams.gateway.exchange import Exchange
+from streams.gateway.gateway import Gateway
+from streams.gateway.place import reply_partition
+from streams.gateway.sender import Sender
+from streams.gateway.server import ApiServer, leave_address
+from streams.gateway.settings import GatewaySettings
+from streams.gateway.tail import Tail
+from streams.kafka.access import await_rights
+from streams.kafka.acls import gateway_acls, topic_names
+from streams.kafka.admin import await_cluster
+from streams.kafka.cancels import Cancellations
+from streams.kafka.writer_schemas import WriterSchemas, open_codec
+from streams.parts import started
+from streams.process import Process
+from streams.registry.follow import RegistryFollower
+from streams.telemetry.gateway import GatewayMetrics
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 2.0
+
+
+def run() -> int:
+    """Runs a gateway until it is told to stop; the exit status."""
+    _allow_many_connections()
+    return GatewayProcess(GatewaySettings()).run()
+
+
+class GatewayProcess(Process):
+    """One gateway: its parts, and the order in which they start and stop."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        super().__init__("gateway", settings)
+        self._settings = settings
+        self._metrics = GatewayMetrics(self.prometheus)
+        self._server = ApiServer(
+            settings.gateway_host, settings.gateway_port, settings.gateway_stall
+        )
+
+    async def serve(self) -> None:
+        """Serves until told to stop."""
+        settings = self._settings
+        address = self._server.bind()
+        try:
+            acls = gateway_acls(settings.topics)
+            topics = [*topic_names(acls), settings.topics.replies]
+            counts = await await_cluster(settings, topics, self.wait_for)
+            await await_rights(settings, acls, self.wait_for)
+            self.wait_for("reading the registry")
+            codec = await open_codec(settings)
+            async with AsyncExitStack() as parts:
+                gateway, sender = await self._open(codec, counts, parts)
+                await self._server.start(make_app(gateway))
+                leave_address(settings.gateway_address_file, address)
+                log.info("serving on http://%s", address)
+                await self._until_stopped(sender)
+                self._server.refuse()
+                await gateway.exchange.drain(settings.shutdown_seconds)
+                await self._server.stop()
+                await gateway.exchange.close()
+        finally:
+            await self._server.stop()
+
+    async def _open(
+        self, codec: Codec, counts: dict[str, int], parts: AsyncExitStack
+    ) -> tuple[Gateway, Sender]:
+        settings = self._settings
+        topics = settings.topics
+        schemas = await started(WriterSchemas(settings, codec), parts)
+        follower = RegistryFollower(settings, codec)
+        follower.on_change(lambda: self._on_registry_change(follower))
+        await started(follower, parts)
+        base_models = await started(BaseModels(settings, codec), parts)
+        cancellations = await started(Cancellations(settings, codec), parts)
+        sender = await started(Sender(settings, codec, self.name), parts)
+        partition = self._reply_partition(counts[topics.replies])
+        chunk_tail = Tail(
+            settings,
+            topics.chunks,
+            partitions=range(counts[topics.chunks]),
+            isolation="read_uncommitted",
+        )
+        chunks = Chunks(chunk_tail)
+        exchange = Exchange(
+            topics=topics,
+            sender=sender,
+            chunks=chunks,
+            codec=codec,
+            schemas=schemas,
+            cancellations=cancellations,
+            metrics=self._metrics,
+            most=settings.gateway_requests,
+            most_chars=settings.gateway_stream_chars,
+        )
+        self._metrics.watch(lambda: len(exchange), lambda: chunks.open)
+        chunk_tail.listen(exchange.on_chunk)
+        await started(chunks, parts)
+        replies = Tail(
+            settings,
+            topics.replies,
+            partitions=[partition],
+            isolation="read_committed",
+        )
+        replies.listen(exchange.on_reply)
+        await started(replies, parts)
+        log.info("replies come to partition %d of %s", partition, topics.replies)
+        archive = Archive(
+            settings,
+            schemas,
+            lookback_seconds=settings.gateway_lookback,
+            lookback_records=settings.gateway_lookback_records,
+        )
+        gateway = Gateway(
+            settings=settings,
+            exchange=exchange,
+            registry=follower.registry,
+            base_models=base_models,
+            archive=archive,
+            reply_to=ReplyTo(topics.replies, partition),
+            metrics=self._metrics,
+            waits_for=lambda: self.waits_for,
+        )
+        return gateway, sender
+
+    def _reply_partition(self, partitions: int) -> int:
+        if self._settings.gateway_partition is not None:
+            return self._settings.gateway_partition % partitions
+        return reply_partition(self.name, partitions)
+
+    def _on_registry_change(self, follower: RegistryFollower) -> None:
+        registry = follower.registry
+        self._metrics.know_registry(len(registry.keys()), registry.revision)
+
+    async def _until_stopped(self, sender: Sender) -> None:
+        """Says meanwhile whether Kafka answers."""
+        while not self.is_stopping.is_set():
+            is_reached = await sender.reaches_kafka()
+            self.report(None if is_reached else f"waiting for Kafka at {self._settings.kafka}")
+            try:
+                await asyncio.wait_for(self.is_stopping.wait(), _LOOK_SECONDS)
+            except TimeoutError:
+                continue
+
+
+def _allow_many_connections() -> None:
+    """As many as the system lets us: each open stream is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,0 +1,41 @@
+"""GET /v1/responses/{id}: the answer of a query that was asked before, here or elsewhere."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from streams.gateway.archive import Pending
+from streams.gateway.bodies import json_response
+from streams.gateway.failures import UnknownQuery
+from streams.gateway.openai.decision import decision_headers, query_headers
+from streams.gateway.openai.stored import pending_answer, stored_answer
+from streams.gateway.routes.of import errors, gateway_of
+
+router = APIRouter(tags=["OpenAI"])
+
+
+@router.get(
+    "/v1/responses/{query_id:path}",
+    response_model=None,
+    summary="Fetch an earlier answer",
+    responses={
+        200: {"description": "The answer, or how the query failed, as OpenAI's Response object"},
+        202: {"description": "The query is under way; ask again"},
+        **errors(404, 500, 503),
+    },
+)
+async def fetch(
+    query_id: Annotated[str, Path(description="The query's id, which every answer names.")],
+    request: Request,
+) -> Response:
+    """The newest answer to a query of that id, whichever gateway took it, or none."""
+    gateway = gateway_of(request)
+    pending = json_response(202, pending_answer(query_id), query_headers(query_id))
+    if gateway.exchange.is_under_way(query_id):
+        return pending
+    found = await gateway.archive.find(query_id)
+    if found is None:
+        raise UnknownQuery(query_id)
+    if isinstance(found, Pending):
+        return pending
+    return json_response(200, stored_answer(found), decision_headers(found))

@@ -1,0 +1,33 @@
+"""GET /v1/models: what may be named as `model`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from streams.gateway.bodies import json_response
+from streams.gateway.catalogue import catalogue, entry
+from streams.gateway.routes.of import errors, gateway_of
+
+router = APIRouter(tags=["OpenAI"])
+
+
+@router.get("/v1/models", response_model=None, summary="List models and adapters")
+async def list_models(request: Request) -> Response:
+    """Automatic selection, the base model, and every adapter that can be asked for."""
+    gateway = gateway_of(request)
+    found = catalogue(gateway.registry, gateway.base_models.names())
+    return json_response(200, {"object": "list", "data": found})
+
+
+@router.get(
+    "/v1/models/{model_id:path}",
+    response_model=None,
+    summary="Show one of them",
+    responses=errors(404),
+)
+async def show_model(
+    model_id: Annotated[str, Path(description="As the list has it.")], request: Request
+) -> Response:
+    """One entry of the list."""
+    gateway = gateway_of(request)
+    return json_response(200, entry(model_id, gateway.registry, gateway.base_models.names()))

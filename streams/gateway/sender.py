@@ -1,0 +1,90 @@
+"""Writes queries and cancels."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from schemas.codec import Codec
+from schemas.errors import InvalidRequest, RecordTooLarge
+from schemas.records import Cancel, Origin, Query
+from schemas.topics import MAX_QUERY_BYTES
+from schemas.validation import validate_query
+from streams.gateway.failures import KafkaUnavailable
+from streams.kafka.output import event_headers
+from streams.kafka.settings import KafkaSettings
+
+_FRAME_BYTES: Final = 4096
+
+Header = tuple[str, bytes | None]
+
+
+class Sender:
+    """An idempotent producer: what comes while a batch is under way goes with the next one."""
+
+    def __init__(self, settings: KafkaSettings, codec: Codec, source: str) -> None:
+        self._settings = settings
+        self._topics = settings.topics
+        self._codec = codec
+        self._source = source
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connects. Raises: KafkaError."""
+        self._producer = AIOKafkaProducer(
+            enable_idempotence=True,
+            max_request_size=self._settings.max_record_bytes + _FRAME_BYTES,
+            **self._settings.client_kwargs(),
+        )
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Sends what is left and disconnects."""
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def query(self, query: Query, received: Sequence[Header] = ()) -> Origin:
+        """Writes a query that has an id; its origin. `received` are headers to hand on.
+
+        Raises: InvalidRequest or RecordTooLarge before anything is sent, KafkaUnavailable.
+        """
+        validate_query(query, self._topics)
+        assert query.id is not None, "the gateway gives every query an id"
+        value = self._encoded(query)
+        headers = event_headers("Query", query.id, self._source, received)
+        key = (query.session or query.id).encode()
+        try:
+            written = await self._write(self._topics.queries, value, key, headers)
+        except MessageSizeTooLargeError as error:
+            raise RecordTooLarge(len(value), MAX_QUERY_BYTES) from error
+        except KafkaError as error:
+            raise KafkaUnavailable(
+                f"The query could not be written to Kafka ({type(error).__name__})."
+            ) from error
+        return written
+
+    async def cancel(self, query_id: str, reason: str, now: datetime) -> None:
+        """Takes a query back. Raises: KafkaError."""
+        value = self._codec.encode(Cancel(query_id, reason, now))
+        headers = event_headers("Cancel", query_id, self._source)
+        await self._write(self._topics.cancels, value, query_id.encode(), headers)
+
+    async def reaches_kafka(self) -> bool:
+        """Whether a broker answers."""
+        assert self._producer is not None, "start() comes first"
+        return bool(await self._producer.client.force_metadata_update())
+
+    def _encoded(self, query: Query) -> bytes:
+        try:
+            return self._codec.encode(query)
+        except UnicodeEncodeError as error:
+            raise InvalidRequest("A text holds half a character (a lone surrogate).") from error
+
+    async def _write(
+        self, topic: str, value: bytes, key: bytes, headers: Sequence[Header]
+    ) -> Origin:
+        assert self._producer is not None, "start() comes first"
+        written = await self._producer.send_and_wait(topic, value, key, headers=list(headers))
+        return Origin(written.topic, written.partition, written.offset)

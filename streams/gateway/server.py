@@ -1,0 +1,123 @@
+"""uvicorn in an event loop that is not its own."""
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from schemas.errors import ConfigurationError
+
+#: What is still being written after the last query has ended.
+_LAST_WORDS_SECONDS: Final = 5
+_SEND_BYTES: Final = 64 * 1024
+
+
+class _Embedded(uvicorn.Server):
+    """The process has its own handlers of signals."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_serving = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_serving.set()
+
+
+class ApiServer:
+    """Serves an application on one address."""
+
+    def __init__(self, host: str, port: int, stall_seconds: float) -> None:
+        self._host = host
+        self._port = port
+        self._stall_seconds = stall_seconds
+        self._socket: socket.socket | None = None
+        self._server: _Embedded | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    def bind(self) -> str:
+        """Takes the address, so that nobody else does; host:port as bound.
+
+        Raises: ConfigurationError where it is taken or none of this machine.
+        """
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        bound = self._socket = socket.socket(family)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit both: the kernel buffers no more than that for a slow client, and
+        # ends the connection of one who takes nothing for so long.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
+        bound.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._stall_seconds * 1000)
+        )
+        try:
+            bound.bind((self._host, self._port))
+        except OSError as error:
+            raise self._refusal(error) from error
+        host, port = bound.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def start(self, app: ASGIApp) -> None:
+        """Returns when requests are answered."""
+        assert self._socket is not None, "bind() comes first"
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_LAST_WORDS_SECONDS,
+        )
+        self._server = _Embedded(config)
+        self._serving = asyncio.create_task(self._server.serve([self._socket]))
+        await self._server.is_serving.wait()
+
+    def refuse(self) -> None:
+        """No new connections from now on."""
+        if self._server is not None:
+            for server in self._server.servers:
+                server.close()
+
+    async def stop(self) -> None:
+        """Ends; what is being written gets a moment."""
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await self._serving
+        elif self._socket is not None:
+            self._socket.close()
+
+    def _refusal(self, error: OSError) -> ConfigurationError | OSError:
+        if error.errno == errno.EADDRINUSE:
+            return ConfigurationError(
+                f"Port {self._port} for the gateway is taken; set LORELAY_GATEWAY_PORT to another "
+                "one, or to 0 for any free one."
+            )
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EACCES):
+            return ConfigurationError(
+                f"The gateway can't be served on {self._host}:{self._port} "
+                f"({os.strerror(error.errno)}); set LORELAY_GATEWAY_HOST to an address of this "
+                "machine and LORELAY_GATEWAY_PORT to a port above 1023, or to 0 for any free one."
+            )
+        return error
+
+
+def leave_address(path: Path | None, address: str) -> None:
+    """Writes the address where the starter of this process looks for it, whole or not at all."""
+    if path is None:
+        return
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_text(f"{address}\n")
+    partial.replace(path)
