@@ -11,7 +11,7 @@ from cli.stack.stack import LocalStack
 
 
 def down() -> None:
-    """Stop the workers, the routers and the broker of this folder's stack.
+    """Stop the gateways, the workers, the routers and the broker of this folder's stack.
 
     Each may finish what it is doing. What Kafka holds stays, and is there after the next `up`.
     """

@@ -23,20 +23,26 @@ def status(
     console = Console()
     folder = StackFolder(Path(".lorelay"))
     found = LocalStack(folder, os.environ, StackDisplay(console)).status()
-    kafka = folder.read().kafka
+    record = folder.read()
+    kafka, gateway = record.kafka, record.gateway
     if as_json:
-        typer.echo(json.dumps({"kafka": kafka, "processes": [asdict(p) for p in found]}, indent=2))
+        processes = [asdict(process) for process in found]
+        content = {"kafka": kafka, "gateway": gateway, "processes": processes}
+        typer.echo(json.dumps(content, indent=2))
     elif kafka is None:
         console.print("Nothing runs in this folder; `lorelay up` starts a stack.")
     else:
         console.print(f"Kafka: [bold]{kafka}[/]", highlight=False)
+        if gateway is not None:
+            console.print(f"Gateway: [bold]{gateway}[/]", highlight=False)
         console.print(_table(found))
     if not found or not all(process.ready for process in found):
         raise typer.Exit(1)
 
 
 def _table(processes: list[ProcessStatus]) -> Table:
-    table = Table("process", "pid", "state", "since", "metrics", box=None, pad_edge=False)
+    columns = ("process", "pid", "state", "since", "serves", "metrics")
+    table = Table(*columns, box=None, pad_edge=False)
     for process in processes:
         state = "[green]ready" if process.ready else f"[red]{process.waits_for}"
         table.add_row(
@@ -44,6 +50,7 @@ def _table(processes: list[ProcessStatus]) -> Table:
             str(process.pid or "-"),
             state,
             f"{datetime.fromisoformat(process.started).astimezone():%d %b %H:%M:%S}",
+            process.serves or "-",
             process.metrics or "-",
         )
     return table

@@ -34,6 +34,10 @@ def up(
     routers: Annotated[
         int | None, typer.Option(min=0, help="Routers that should run; 1 if none ever did.")
     ] = None,
+    gateways: Annotated[
+        int | None,
+        typer.Option(min=0, help="Gateways that should run, 0 for none; 1 if none ever did."),
+    ] = None,
     engine: Annotated[
         EngineName | None,
         typer.Option(
@@ -66,7 +70,7 @@ def up(
     ] = 4,
     timeout: Annotated[float, typer.Option(help="Seconds until it counts as failed.")] = 300.0,
 ) -> None:
-    """Start broker, router and worker in the background and wait until they are ready.
+    """Start broker, router, worker and gateway in the background and wait until they are ready.
 
     What runs already is left alone; what has ended is started again as it was. State and logs
     are in .lorelay below this folder. With LORELAY_KAFKA=host:port no broker is started.
@@ -79,13 +83,16 @@ def up(
             stack = LocalStack(folder, os.environ, display)
             record = stack.up(
                 Cluster(os.environ.get("LORELAY_KAFKA") or None, kafka_port, partitions),
-                Wishes(routers, workers, worker),
+                Wishes(routers, workers, worker, gateways),
                 timeout,
             )
     except (EndedEarly, NotReadyInTime) as error:
         _show_log(Console(stderr=True), folder, error.name)
         raise
-    console.print(f"\nKafka is at [bold]{record.kafka}[/]. Next:", highlight=False)
+    console.print(f"\nKafka is at [bold]{record.kafka}[/].", highlight=False)
+    if record.gateway is not None:
+        console.print(f"OpenAI's API is at [bold]{record.gateway}/v1[/].", highlight=False)
+    console.print("Next:")
     console.print('  lorelay ask "How may sepsis show itself?"', highlight=False)
     console.print("  lorelay status | logs NAME | down", highlight=False)
 

@@ -15,7 +15,8 @@ class ProcessRecord:
     """A process as it was started.
 
     ``start_ticks`` is the kernel's start time of ``pid``: together they name one process for
-    good, while a pid alone is reused. ``settings`` are the LORELAY_* variables it was given.
+    good, while a pid alone is reused. ``settings`` are the LORELAY_* variables it was given,
+    ``serves`` the base URL of its API, if it has one.
     """
 
     pid: int
@@ -23,6 +24,7 @@ class ProcessRecord:
     started: str
     metrics: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    serves: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,11 @@ class StackRecord:
 
     kafka: str | None = None
     processes: Mapping[str, ProcessRecord] = field(default_factory=dict)
+
+    @property
+    def gateway(self) -> str | None:
+        """The base URL of the first gateway; None where there is none."""
+        return next((known.serves for known in self.processes.values() if known.serves), None)
 
     def with_process(self, name: str, record: ProcessRecord) -> "StackRecord":
         return replace(self, processes={**self.processes, name: record})
@@ -63,6 +70,9 @@ class StackFolder:
     def address_file(self, name: str) -> Path:
         return self.root / "run" / f"{name}.address"
 
+    def api_file(self, name: str) -> Path:
+        return self.root / "run" / f"{name}.api"
+
     def journal(self, name: str) -> Path:
         return self.root / "run" / f"{name}.journal"
 
@@ -88,7 +98,9 @@ class StackFolder:
     def write(self, record: StackRecord) -> None:
         """Replace stack.json, whole or not at all."""
         partial = self.stack_file.with_suffix(".part")
-        partial.write_text(json.dumps(asdict(record), indent=2) + "\n")
+        # Who only asks looks for the addresses at the top.
+        content = {"kafka": record.kafka, "gateway": record.gateway} | asdict(record)
+        partial.write_text(json.dumps(content, indent=2) + "\n")
         partial.replace(self.stack_file)
 
     @contextmanager

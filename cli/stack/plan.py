@@ -1,10 +1,11 @@
-"""Which routers and workers a stack should have, and which of them must be started."""
+"""Which routers, workers and gateways a stack should have, and which must be started."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 ROUTER = "router"
 WORKER = "worker"
+GATEWAY = "gateway"
 
 ENGINE = "LORELAY_ENGINE"
 MODEL = "LORELAY_MODEL"
@@ -21,11 +22,12 @@ class Wishes:
     routers: int | None = None
     workers: int | None = None
     worker: Mapping[str, str] = field(default_factory=dict)
+    gateways: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A router or worker of the stack, with the LORELAY_* variables that it is started with."""
+    """A process of the stack, with the LORELAY_* variables that it is started with."""
 
     name: str
     kind: str
@@ -56,12 +58,13 @@ def plan(
 ) -> Plan:
     """What to start so that ``wishes`` come true and nothing that runs is touched.
 
-    ``recorded`` are the settings of every router and worker that was started here before, by
+    ``recorded`` are the settings of every process that was started here before, by
     name: without a wish they are all wanted again, as they were.
     """
     names = [
         *_wanted(ROUTER, wishes.routers, recorded, running),
         *_wanted(WORKER, wishes.workers, recorded, running),
+        *_wanted(GATEWAY, wishes.gateways, recorded, running),
     ]
     missing = []
     notes = []

@@ -42,6 +42,7 @@ class Processes:
         """Start ``command`` in the background, its output going to the log of ``name``."""
         self._folder.create()
         self._folder.address_file(name).unlink(missing_ok=True)
+        self._folder.api_file(name).unlink(missing_ok=True)
         log = self._folder.log_file(name)
         if log.exists() and log.stat().st_size > _LOG_LIMIT_BYTES:
             log.replace(log.with_suffix(".log.1"))
@@ -97,6 +98,7 @@ class Processes:
         self.sweep(record)
         self._folder.pid_file(name).unlink(missing_ok=True)
         self._folder.address_file(name).unlink(missing_ok=True)
+        self._folder.api_file(name).unlink(missing_ok=True)
         return outcome
 
     def sweep(self, record: ProcessRecord | None) -> None:

@@ -10,7 +10,18 @@ from typing import Protocol
 
 from cli.stack import broker, ports
 from cli.stack.folder import ProcessRecord, StackFolder, StackRecord
-from cli.stack.plan import ENGINE, MODEL, ROUTER, VLLM_CONFIG, WORKER, Member, Wishes, kind_of, plan
+from cli.stack.plan import (
+    ENGINE,
+    GATEWAY,
+    MODEL,
+    ROUTER,
+    VLLM_CONFIG,
+    WORKER,
+    Member,
+    Wishes,
+    kind_of,
+    plan,
+)
 from cli.stack.processes import Outcome, Processes
 from cli.stack.readiness import NotYet, Probe, Ready, broker_probe, metrics_probe, wait_until_ready
 from schemas.errors import ConfigurationError
@@ -18,7 +29,9 @@ from streams.kafka.admin import create_topics
 from streams.kafka.settings import KafkaSettings
 
 #: Longer than what each gives its running work after SIGTERM.
-_PATIENCE = {WORKER: 40.0, ROUTER: 20.0, broker.NAME: 20.0}
+_PATIENCE = {GATEWAY: 40.0, WORKER: 40.0, ROUTER: 20.0, broker.NAME: 20.0}
+#: Where a stack's first gateway is, if the port is free.
+_GATEWAY_PORT = 8080
 
 
 class Report(Protocol):
@@ -52,7 +65,10 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
-    """A process of the stack; ``pid`` is None once it has ended, ``waits_for`` once it is ready."""
+    """A process of the stack; ``pid`` is None once it has ended, ``waits_for`` once it is ready.
+
+    ``serves`` is the base URL of its API, if it has one.
+    """
 
     name: str
     pid: int | None
@@ -60,16 +76,17 @@ class ProcessStatus:
     waits_for: str | None
     started: str
     metrics: str | None
+    serves: str | None
 
 
 def foreground_command(kind: str) -> Sequence[str]:
-    """`lorelay router` or `lorelay worker`, by this interpreter."""
+    """`lorelay router`, `worker` or `gateway`, by this interpreter."""
     # -P: nothing in the working folder can stand in for a module of ours.
     return [sys.executable, "-P", "-m", "cli.main", kind]
 
 
 class LocalStack:
-    """The broker, routers and workers of one folder."""
+    """The broker, routers, workers and gateways of one folder."""
 
     def __init__(
         self,
@@ -116,10 +133,10 @@ class LocalStack:
             return self._await(record, {n: self._probe(n, record) for n in names}, timeout)
 
     def down(self) -> bool:
-        """Stop everything: workers, routers, then the broker. False if there was nothing."""
+        """Stop everything, the gateways first, the broker last. False if there was nothing."""
         with self._folder.locked():
             record = self._folder.read()
-            for kind in (WORKER, ROUTER, broker.NAME):
+            for kind in (GATEWAY, WORKER, ROUTER, broker.NAME):
                 ending = {n: r for n, r in record.processes.items() if kind_of(n) == kind}
                 for name in ending:
                     self._report.stopping(name)
@@ -142,7 +159,10 @@ class LocalStack:
         state = self._probe(name, record)() if pid else NotYet("not running")
         waits_for = state.reason if isinstance(state, NotYet) else None
         metrics = state.metrics if pid else None
-        return ProcessStatus(name, pid, waits_for is None, waits_for, known.started, metrics)
+        is_ready = waits_for is None
+        return ProcessStatus(
+            name, pid, is_ready, waits_for, known.started, metrics, known.serves if pid else None
+        )
 
     def _running(self, record: StackRecord) -> set[str]:
         return {name for name, known in record.processes.items() if self._alive(name, known)}
@@ -220,12 +240,27 @@ class LocalStack:
             "LORELAY_METRICS_PORT": "0",
             "LORELAY_ADDRESS_FILE": str(self._folder.address_file(name)),
             "LORELAY_JOURNAL": str(self._folder.journal(name)),
+            **self._gateway_variables(member, record),
             **member.settings,
         }
         started = self._processes.start(name, self._command(member.kind), environment)
         record = record.with_process(name, replace(started, settings=member.settings))
         self._folder.write(record)
         return record
+
+    def _gateway_variables(self, member: Member, record: StackRecord) -> dict[str, str]:
+        if member.kind != GATEWAY:
+            return {}
+        variables = {"LORELAY_GATEWAY_ADDRESS_FILE": str(self._folder.api_file(member.name))}
+        is_first = member.name == GATEWAY
+        if is_first and "LORELAY_GATEWAY_PORT" in self._environment:
+            return variables
+        # Where it was before: clients know that address.
+        before = record.processes.get(member.name)
+        wanted = [int(before.serves.rpartition(":")[2])] if before and before.serves else []
+        wanted += [_GATEWAY_PORT] if is_first else []
+        port = next((port for port in wanted if ports.is_free(port)), 0)
+        return variables | {"LORELAY_GATEWAY_PORT": str(port)}
 
     def _instance(self, name: str, record: StackRecord) -> str:
         """A name that no other process of the cluster has: `up` may run in many folders."""
@@ -250,8 +285,16 @@ class LocalStack:
                 probes, lambda name: self._alive(name, record.processes[name]), timeout, report
             )
         finally:
-            record = _with_addresses(record, addresses.items())
+            record = self._with_apis(_with_addresses(record, addresses.items()))
             self._folder.write(record)
+        return record
+
+    def _with_apis(self, record: StackRecord) -> StackRecord:
+        for name, known in record.processes.items():
+            file = self._folder.api_file(name)
+            if file.exists():
+                serves = f"http://{file.read_text().strip()}"
+                record = record.with_process(name, replace(known, serves=serves))
         return record
 
 
