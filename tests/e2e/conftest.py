@@ -23,6 +23,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     (folder / ".lorelay").mkdir()
     (folder / ".lorelay" / "models").symlink_to(MODELS.parent)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LORELAY_")}
+    clean["LORELAY_GATEWAY_PORT"] = "0"
     stack = Stack(folder, "", clean)
     try:
         stack.lorelay("up", "--kafka-port", "0")

@@ -1,4 +1,4 @@
-"""Stands in for a router or worker: serves /ready where it is told to, until SIGTERM.
+"""Stands in for a router, worker or gateway: serves /ready where it is told to, until SIGTERM.
 
 LORELAY_STAND_IN=fail ends it at once, with a last word.
 """
@@ -24,7 +24,9 @@ def main() -> None:
         sys.exit("no encoder of that name")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = HTTPServer(("127.0.0.1", 0), Ready)
-    Path(os.environ["LORELAY_ADDRESS_FILE"]).write_text(f"127.0.0.1:{server.server_port}\n")
+    for variable in ("LORELAY_GATEWAY_ADDRESS_FILE", "LORELAY_ADDRESS_FILE"):
+        if variable in os.environ:
+            Path(os.environ[variable]).write_text(f"127.0.0.1:{server.server_port}\n")
     server.serve_forever()
 
 

@@ -1,4 +1,4 @@
-"""The `lorelay` command as a user calls it: its own process, the real router and worker."""
+"""The `lorelay` command as a user calls it: its own process, and all real ones of ours."""
 
 import json
 import os
@@ -20,7 +20,7 @@ class Lorelay:
 
     def __init__(self, workdir: Path) -> None:
         self.workdir = workdir
-        self.environment = dict(os.environ)
+        self.environment = os.environ | {"LORELAY_GATEWAY_PORT": "0"}
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -60,8 +60,10 @@ def test_up_status_logs_kill_up_and_down(on_the_cluster: Lorelay) -> None:
     assert {name: process["ready"] for name, process in before.items()} == {
         "router": True,
         "worker": True,
+        "gateway": True,
     }
     assert "lorelay_" in httpx.get(f"{before['worker']['metrics']}/metrics").text
+    assert httpx.get(f"{before['gateway']['serves']}/ready").status_code == 200
     assert lorelay("logs", "router", "-n", "5").stdout.count("\n") == 5
 
     os.kill(int((lorelay.workdir / ".lorelay/run/worker.pid").read_text()), signal.SIGKILL)

@@ -1,5 +1,6 @@
-"""The stack's life with a real broker; stand-ins take the router's and the worker's place."""
+"""The stack's life with a real broker; stand-ins take the other processes' places."""
 
+import json
 import os
 import signal
 import socket
@@ -85,14 +86,24 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 
 def test_up_starts_all_and_down_stops_all(stack: Stack) -> None:
     record = stack.up(wishes=Wishes(workers=2, worker=ECHO))
-    assert stack.ready() == dict.fromkeys(("kafka", "router", "worker", "worker-2"), True)
-    for name in ("router", "worker", "worker-2"):
+    ours = ("router", "worker", "worker-2", "gateway")
+    assert stack.ready() == dict.fromkeys(("kafka", *ours), True)
+    for name in ours:
         assert httpx.get(f"{record.processes[name].metrics}/ready").status_code == 200
     assert stack.down()
     assert set(stack.heard.outcomes.values()) == {Outcome.ENDED}
-    assert list(stack.heard.outcomes) == ["worker", "worker-2", "router", "kafka"]
+    assert list(stack.heard.outcomes) == ["gateway", "worker", "worker-2", "router", "kafka"]
     assert stack.ready() == {}
     assert not stack.down()
+
+
+def test_the_gateways_addresses_are_in_the_stack_s_file(stack: Stack) -> None:
+    record = stack.up(wishes=Wishes(worker=ECHO, gateways=2))
+    content = json.loads(stack.folder.stack_file.read_text())
+    assert content["gateway"] == content["processes"]["gateway"]["serves"] == record.gateway
+    for name in ("gateway", "gateway-2"):
+        address = content["processes"][name]["serves"]
+        assert httpx.get(address).status_code == 200
 
 
 def test_up_again_leaves_alone_what_runs(stack: Stack) -> None:
@@ -123,7 +134,7 @@ def test_a_killed_broker_comes_back_at_the_port_that_the_others_know(stack: Stac
 def test_a_cluster_that_is_there_is_used_and_left_running(stack: Stack, kafka: str) -> None:
     record = stack.up(Cluster(address=kafka))
     assert record.kafka == kafka
-    assert set(record.processes) == {"router", "worker"}
+    assert set(record.processes) == {"router", "worker", "gateway"}
     # As the clients do, `up` then goes on with the cluster that stack.json names.
     assert stack.up(Cluster()) == record
     stack.down()
@@ -147,7 +158,7 @@ def test_a_process_that_fails_is_named_and_its_last_word_is_in_its_log(
 ) -> None:
     monkeypatch.setenv("LORELAY_STAND_IN", "fail")
     # Both fail; it is the first of them that is told.
-    with pytest.raises(EndedEarly, match=r"(router|worker) ended") as told:
+    with pytest.raises(EndedEarly, match=r"(router|worker|gateway) ended") as told:
         stack.up(Cluster(address=kafka))
     assert "no encoder of that name" in stack.folder.log_file(told.value.name).read_text()
 
