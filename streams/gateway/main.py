@@ -80,7 +80,7 @@ class GatewayProcess(Process):
         settings = self._settings
         topics = settings.topics
         schemas = await started(WriterSchemas(settings, codec), parts)
-        follower = RegistryFollower(settings, codec)
+        follower = RegistryFollower(settings, codec, with_examples=False)
         follower.on_change(lambda: self._on_registry_change(follower))
         await started(follower, parts)
         base_models = await started(BaseModels(settings, codec), parts)
