@@ -104,6 +104,7 @@ class GatewayProcess(Process):
             metrics=self._metrics,
             most=settings.gateway_requests,
             most_chars=settings.gateway_stream_chars,
+            waits_for=lambda: None if self.is_stopping.is_set() else self.waits_for,
         )
         self._metrics.watch(lambda: len(exchange), lambda: chunks.open)
         chunk_tail.listen(exchange.on_chunk)
