@@ -28,12 +28,17 @@ class Asked:
         self.interruption = Interruption()
         self.begun = perf_counter()
         self._most_chars = most_chars
+        self.is_sent = False
         self._origin: Origin | None = None
         self._early: list[Callable[[], None]] = []
         self._news = asyncio.Event()
 
-    def sent(self, origin: Origin) -> None:
-        """The query is on its topic; what came for it before that was known counts now."""
+    def sent(self, origin: Origin | None) -> None:
+        """The query is on its topic; what came for it before that was known counts now.
+
+        Without an origin, which a broker may not know any more, the id has to do.
+        """
+        self.is_sent = True
         self._origin = origin
         early, self._early = self._early, []
         for take in early:
@@ -41,17 +46,17 @@ class Asked:
 
     def take_response(self, response: Response) -> None:
         """A reply with the query's id; one to another record is left out."""
-        if self._origin is None:
+        if not self.is_sent:
             self._early.append(lambda: self.take_response(response))
-        elif response.origin == self._origin and self.response is None:
+        elif self._is_of_this(response) and self.response is None:
             self.response = response
             self._news.set()
 
     def take_chunk(self, chunk: Chunk) -> None:
         """A chunk with the query's id; one of another record is left out."""
-        if self._origin is None:
+        if not self.is_sent:
             self._early.append(lambda: self.take_chunk(chunk))
-        elif chunk.origin == self._origin and self.response is None:
+        elif self._is_of_this(chunk) and self.response is None:
             self.first_chunk = self.first_chunk or chunk
             if self.text.waiting > self._most_chars:
                 self.interruption.end(ClientTooSlow("The client takes its answer too slowly."))
@@ -61,11 +66,6 @@ class Asked:
     def end(self, error: RequestError) -> None:
         """Whoever waits gets the error."""
         self.interruption.end(error)
-
-    @property
-    def is_sent(self) -> bool:
-        """Whether the broker has confirmed the query."""
-        return self._origin is not None
 
     @property
     def is_answered(self) -> bool:
@@ -87,3 +87,6 @@ class Asked:
         while self.response is None:
             await self.news()
         return self.response
+
+    def _is_of_this(self, record: Response | Chunk) -> bool:
+        return self._origin is None or record.origin == self._origin

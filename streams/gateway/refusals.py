@@ -69,7 +69,8 @@ def _path(location: tuple[str | int, ...]) -> str:
     path = ""
     for part in location[1:]:
         path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return path.removeprefix(".")
+    # A name that nobody knows may hold what is no text.
+    return path.removeprefix(".").encode(errors="backslashreplace").decode()
 
 
 def _of_http(request: Request, error: HTTPException, most_bytes: int) -> RequestError:

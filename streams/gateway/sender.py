@@ -1,6 +1,7 @@
 """Writes queries and cancels."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +13,6 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from schemas.codec import Codec
 from schemas.errors import InvalidRequest, RecordTooLarge
 from schemas.records import Cancel, Origin, Query
-from schemas.topics import MAX_QUERY_BYTES
 from schemas.validation import validate_query
 from streams.gateway.failures import KafkaUnavailable
 from streams.kafka.output import event_headers
@@ -35,26 +35,23 @@ class Sender:
         self._codec = codec
         self._source = source
         self._producer: AIOKafkaProducer | None = None
+        self._renewing = asyncio.Lock()
+        self._endings: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Connects. Raises: KafkaError."""
-        self._producer = AIOKafkaProducer(
-            enable_idempotence=True,
-            max_request_size=self._settings.max_record_bytes + _FRAME_BYTES,
-            **self._settings.client_kwargs(),
-        )
-        await self._producer.start()
+        self._producer = await self._connected()
 
     async def stop(self) -> None:
         """Sends what is left, if that can be soon, and disconnects."""
         if self._producer is not None:
-            try:
-                await asyncio.wait_for(self._producer.stop(), _STOP_SECONDS)
-            except (KafkaError, TimeoutError) as error:
-                log.warning("queries or cancels may not have been sent: %r", error)
+            await _ended(self._producer)
+        await asyncio.gather(*self._endings)
 
-    async def query(self, query: Query, received: Sequence[Header] = ()) -> Origin:
-        """Writes a query that has an id; its origin. `received` are headers to hand on.
+    async def query(self, query: Query, received: Sequence[Header] = ()) -> Origin | None:
+        """Writes a query that has an id; its origin, None where the broker no longer knows it.
+
+        `received` are headers to hand on.
 
         Raises: InvalidRequest or RecordTooLarge before anything is sent, KafkaUnavailable.
         """
@@ -64,14 +61,13 @@ class Sender:
         headers = event_headers("Query", query.id, self._source, received)
         key = (query.session or query.id).encode()
         try:
-            written = await self._write(self._topics.queries, value, key, headers)
+            return await self._write(self._topics.queries, value, key, headers)
         except MessageSizeTooLargeError as error:
-            raise RecordTooLarge(len(value), MAX_QUERY_BYTES) from error
+            raise RecordTooLarge(len(value), len(value) - 1) from error
         except KafkaError as error:
             raise KafkaUnavailable(
                 f"The query could not be written to Kafka ({type(error).__name__})."
             ) from error
-        return written
 
     async def cancel(self, query_id: str, reason: str, now: datetime) -> None:
         """Takes a query back. Raises: KafkaError."""
@@ -92,7 +88,44 @@ class Sender:
 
     async def _write(
         self, topic: str, value: bytes, key: bytes, headers: Sequence[Header]
-    ) -> Origin:
+    ) -> Origin | None:
         assert self._producer is not None, "start() comes first"
-        written = await self._producer.send_and_wait(topic, value, key, headers=list(headers))
+        producer = self._producer
+        try:
+            written = await producer.send_and_wait(topic, value, key, headers=list(headers))
+        except KafkaError:
+            await self._renew(producer)
+            raise
+        if written.offset < 0:
+            return None
         return Origin(written.topic, written.partition, written.offset)
+
+    async def _renew(self, failed: AIOKafkaProducer) -> None:
+        """Takes another producer: a batch that was refused leaves the numbers of the failed one
+        out of step with the broker's, and it would try what comes next for ever."""
+        async with self._renewing:
+            if self._producer is failed:
+                with contextlib.suppress(KafkaError):
+                    self._producer = await self._connected()
+                    self._endings.append(asyncio.create_task(_ended(failed)))
+                    self._endings = [ending for ending in self._endings if not ending.done()]
+
+    async def _connected(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            enable_idempotence=True,
+            max_request_size=self._settings.max_record_bytes + _FRAME_BYTES,
+            **self._settings.client_kwargs(),
+        )
+        try:
+            await producer.start()
+        except KafkaError:
+            await producer.stop()
+            raise
+        return producer
+
+
+async def _ended(producer: AIOKafkaProducer) -> None:
+    try:
+        await asyncio.wait_for(producer.stop(), _STOP_SECONDS)
+    except (KafkaError, TimeoutError) as error:
+        log.warning("queries or cancels may not have been sent: %r", error)

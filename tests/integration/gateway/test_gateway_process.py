@@ -239,6 +239,22 @@ def test_what_is_too_large_or_too_long_is_refused(system: RunningSystem) -> None
     assert (half.status_code, half.json()["error"]["code"]) == (400, "invalid_request")
 
 
+def test_a_query_that_the_topic_does_not_take_spoils_none_that_follow(
+    system: RunningSystem,
+) -> None:
+    topic = system.topics.queries
+    before = int(system.cluster.config(topic)["max.message.bytes"])
+    system.cluster.limit(topic, 5_000)
+    try:
+        with system.http() as client:
+            for size in (10_000, 10, 10_000, 10, 10, 10, 10, 10, 10):
+                question = {"model": "base", "prompt": "x" * size}
+                answer = client.post("/v1/completions", json=question)
+                assert answer.status_code == (413 if size > 5_000 else 200), answer.text
+    finally:
+        system.cluster.limit(topic, before)
+
+
 def test_a_session_is_the_key_and_a_trace_goes_along(system: RunningSystem) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     with system.openai() as client:

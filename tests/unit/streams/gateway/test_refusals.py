@@ -123,6 +123,12 @@ async def test_a_prompt_is_one_text(client: httpx.AsyncClient, prompt: object) -
     assert answer.json() == "one"
 
 
+async def test_a_name_that_is_no_text_is_refused(client: httpx.AsyncClient) -> None:
+    headers = {"content-type": "application/json"}
+    for body in (b'{"\\ud800": 1}', b'{"prompt": "x", "\\ud800": 1}'):
+        await refused(await client.post("/complete", content=body, headers=headers), 400)
+
+
 async def test_a_missing_parameter_is_named(client: httpx.AsyncClient) -> None:
     error = await refused(await client.post("/complete", json={}), 400)
     assert (error["param"], error["code"]) == ("prompt", "missing_required_parameter")
