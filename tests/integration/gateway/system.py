@@ -21,8 +21,10 @@ from schemas.records import (
     Artifact,
     BaseModel,
     Cancel,
+    Chunk,
     Example,
     ExampleSet,
+    Origin,
     Query,
     Response,
     Training,
@@ -30,6 +32,7 @@ from schemas.records import (
 from schemas.topics import Topics
 from streams.kafka.admin import create_topics
 from streams.kafka.settings import KafkaSettings
+from streams.kafka.transactions import partition_for
 from tests.chaos.fleet import Fleet, Member
 from tests.integration.kafka.cluster import Cluster
 from tests.unit.streams.registry.factories import version, write_weights
@@ -165,11 +168,31 @@ class RunningSystem:
         try:
             yield
         finally:
-            self.fleet.send(worker, signal.SIGCONT)
+            self.resume()
+
+    def resume(self) -> None:
+        """The worker goes on."""
+        (worker,) = self.fleet.of_role("worker")
+        self.fleet.send(worker, signal.SIGCONT)
 
     def cancel(self, query_id: str) -> None:
         value = to_json(Cancel(query_id, "the test says so")).encode()
         self.cluster.produce(self.topics.cancels, [value], key=query_id.encode())
+
+    def begin_answer(self, query_id: str, text: str) -> None:
+        """Writes the first chunk of an answer, as a worker that dies then."""
+        (query,) = [
+            m for m in self.cluster.read(self.topics.queries) if m.key() == query_id.encode()
+        ]
+        origin = Origin(self.topics.queries, query.partition() or 0, query.offset() or 0)
+        chunk = Chunk(query_id=query_id, origin=origin, sequence=0, text=text)
+        partition = partition_for(query_id.encode(), self.cluster.topics()[self.topics.chunks])
+        self.cluster.produce(
+            self.topics.chunks,
+            [self.codec.encode(chunk)],
+            key=query_id.encode(),
+            partition=partition,
+        )
 
     def cancels(self) -> list[Cancel]:
         return [

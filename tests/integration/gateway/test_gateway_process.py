@@ -60,8 +60,7 @@ def test_a_query_that_others_cancel_ends_so(system: RunningSystem) -> None:
         )
         system.await_query("taken-back")
         system.cancel("taken-back")
-        (worker,) = system.fleet.of_role("worker")
-        system.fleet.send(worker, signal.SIGCONT)
+        system.resume()
         with pytest.raises(openai.APIStatusError, match="the test says so") as refused:
             waiting.result()
     assert refused.value.status_code == 499
@@ -142,6 +141,43 @@ def test_an_id_that_is_under_way_or_cancelled_is_taken(system: RunningSystem) ->
             client.completions.create(model="base", prompt="x", extra_body={"id": "twice"})
         eventually(lambda: system.responses("twice"), "the response")
         assert client.responses.retrieve("twice").status == "cancelled"
+
+
+def test_a_stream_goes_on_with_another_worker_s_answer_if_it_begins_alike(
+    system: RunningSystem,
+) -> None:
+    with system.nobody_answers(), asking(system, "alike", stream=True) as connection:
+        system.begin_answer("alike", "[ba")
+        begun = received(connection, b"[ba")
+        system.resume()
+        text = begun + received(connection, b"[DONE]")
+    assert b'"text":"se]' in text
+    assert b'"error"' not in text
+
+
+def test_a_stream_whose_answer_becomes_another_one_ends_with_an_error(
+    system: RunningSystem,
+) -> None:
+    with system.nobody_answers(), asking(system, "unlike", stream=True) as connection:
+        system.begin_answer("unlike", "Two")
+        received(connection, b"Two")
+        system.resume()
+        rest = received(connection, b"stream_broken")
+    assert b"[base]" not in rest
+    assert b"/v1/responses/unlike has it" in rest
+    assert system.metric("lorelay_gateway_broken_streams_total") == 1
+    with system.openai() as client:
+        assert client.responses.retrieve("unlike").output_text == "[base] x"
+
+
+def received(connection: socket.socket, words: bytes) -> bytes:
+    """What comes up to these words, at least."""
+    text = b""
+    while words not in text:
+        piece = connection.recv(65536)
+        assert piece, text
+        text += piece
+    return text
 
 
 def test_a_gateway_told_to_stop_finishes_what_is_under_way(system: RunningSystem) -> None:
