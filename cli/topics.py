@@ -14,6 +14,7 @@ from cli.query_client import quieten_clients
 from streams.kafka.acls import (
     Acl,
     client_acls,
+    judge_acls,
     markdown_table,
     operator_acls,
     router_acls,
@@ -76,6 +77,15 @@ def _principals(role: str, meaning: str) -> Any:
 @app.command()
 def acls(
     router: Annotated[list[str], _principals("router", "Who runs routers.")],
+    judge: Annotated[
+        list[str],
+        typer.Option(
+            metavar="PRINCIPAL...",
+            default_factory=lambda: ["User:router"],
+            show_default="User:router",
+            help="Whose routers decide on canaries: what they need beyond a router's rights.",
+        ),
+    ],
     worker: Annotated[list[str], _principals("worker", "Who runs workers.")],
     client: Annotated[list[str], _principals("client", "Who asks.")],
     operator: Annotated[list[str], _principals("operator", "Who administers.")],
@@ -93,7 +103,13 @@ def acls(
     if form is Form.MARKDOWN:
         typer.echo(markdown_table(roles))
         return
-    principals = {"router": router, "worker": worker, "client": client, "operator": operator}
+    principals = {
+        "router": router,
+        "judge": judge,
+        "worker": worker,
+        "client": client,
+        "operator": operator,
+    }
     granted = [
         (principal, acl) for role in roles for principal in principals[role] for acl in roles[role]
     ]
@@ -111,6 +127,7 @@ def _roles() -> dict[str, Sequence[Acl]]:
     names = KafkaSettings().topics
     return {
         "router": router_acls(names, RouterSettings().router_group),
+        "judge": judge_acls(names),
         "worker": worker_acls(names, WorkerSettings().worker_group),
         "client": client_acls(names),
         "operator": operator_acls(names),

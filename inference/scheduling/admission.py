@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -36,6 +36,16 @@ class Admission:
         self._running = 0
         self._is_alone = False
         self._is_paused = False
+        self._on_crowded: Callable[[], None] = lambda: None
+
+    def listen(self, on_crowded: Callable[[], None]) -> None:
+        """Whom to tell when a request has to wait for its turn."""
+        self._on_crowded = on_crowded
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether nobody waits and half of the places are free."""
+        return not self._is_paused and not self.waiting and self._running * 2 <= self._places
 
     @property
     def running(self) -> int:
@@ -62,6 +72,8 @@ class Admission:
         turn = _Turn(asyncio.get_running_loop().create_future(), request.crashes > 0)
         self._queue(turn, request)
         self._give_turns()
+        if not turn.granted.done():
+            self._on_crowded()
         try:
             await turn.granted
         except asyncio.CancelledError:
