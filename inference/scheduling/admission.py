@@ -80,7 +80,7 @@ class Admission:
             if turn.granted.done() and not turn.granted.cancelled():
                 # It was given in the moment of the cancellation.
                 self._end(turn)
-            elif not self._scheduler.remove(turn):
+            elif not self._scheduler.remove(turn) and turn in self._suspects:
                 self._suspects.remove(turn)
             raise
         try:
@@ -112,11 +112,13 @@ class Admission:
                 if self._running:
                     return
                 turn = self._suspects.popleft()
-                self._is_alone = True
             elif (waiting := self._scheduler.pop()) is not None:
                 turn = waiting
             else:
                 return
+            if turn.granted.cancelled():
+                continue  # it has given up a moment ago, and is yet to notice
+            self._is_alone = turn.is_alone
             self._running += 1
             turn.granted.set_result(None)
 
