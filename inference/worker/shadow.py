@@ -181,8 +181,8 @@ class Shadowing:
         except Exception as error:
             log.exception("%s in shadow failed on %s", key, request.origin)
             response = self._failure(key, shadowed, as_request_error(error))
-        self._metrics.count_shadow("ok" if response.status == "ok" else "error")
         await self._send(response, headers)
+        self._metrics.count_shadow("ok" if response.status == "ok" else "error")
 
     async def _response(self, key: str, request: InferenceRequest) -> Response:
         version = self._registry.get(key)
