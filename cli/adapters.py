@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli import versions
+from cli.canary import canary
 from cli.history import history
 from cli.plain_errors import plain_errors
 from cli.query_client import quieten_clients
@@ -86,7 +87,10 @@ def register(
         raise typer.Exit(1)
 
 
-for steer in (versions.promote, versions.split, versions.rollback, versions.retire, history):
+for steer in (
+    *(canary, versions.promote, versions.split),
+    *(versions.rollback, versions.retire, history),
+):
     app.command()(steer)
 
 

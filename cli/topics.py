@@ -15,6 +15,7 @@ from streams.kafka.acls import (
     Acl,
     client_acls,
     gateway_acls,
+    judge_acls,
     markdown_table,
     operator_acls,
     router_acls,
@@ -77,6 +78,15 @@ def _principals(role: str, meaning: str) -> Any:
 @app.command()
 def acls(
     router: Annotated[list[str], _principals("router", "Who runs routers.")],
+    judge: Annotated[
+        list[str],
+        typer.Option(
+            metavar="PRINCIPAL...",
+            default_factory=lambda: ["User:router"],
+            show_default="User:router",
+            help="Whose routers decide on canaries: what they need beyond a router's rights.",
+        ),
+    ],
     worker: Annotated[list[str], _principals("worker", "Who runs workers.")],
     gateway: Annotated[list[str], _principals("gateway", "Who runs gateways.")],
     client: Annotated[list[str], _principals("client", "Who asks.")],
@@ -97,6 +107,7 @@ def acls(
         return
     principals = {
         "router": router,
+        "judge": judge,
         "worker": worker,
         "gateway": gateway,
         "client": client,
@@ -119,6 +130,7 @@ def _roles() -> dict[str, Sequence[Acl]]:
     names = KafkaSettings().topics
     return {
         "router": router_acls(names, RouterSettings().router_group),
+        "judge": judge_acls(names),
         "worker": worker_acls(names, WorkerSettings().worker_group),
         "gateway": gateway_acls(names),
         "client": client_acls(names),

@@ -352,6 +352,18 @@ class TrafficSplit:
     shares: tuple[TrafficShare, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """A version on trial beside those that serve."""
+
+    adapter: str
+    share: float
+    shadow: bool = False
+    started_at: datetime
+    ends_at: datetime
+    tolerated: Mapping[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic(Record):
     """How a family's queries are split over its versions, as a whole."""
@@ -362,6 +374,7 @@ class Traffic(Record):
     updated_by: str | None = None
     updated_at: datetime | None = None
     previous: tuple[TrafficSplit, ...] = ()
+    canary: Canary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +442,7 @@ class AdapterMetrics(Record):
     completion_tokens: int = 0
     sketch: bytes = b""
     variant: str | None = None
+    num_rejects: int = 0
 
 
 RECORD_TYPES: tuple[type[Record], ...] = (

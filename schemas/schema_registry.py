@@ -138,6 +138,7 @@ def record_topics(topics: Topics) -> Mapping[str, type[Record]]:
         topics.traffic: Traffic,
         topics.lifecycle: LifecycleEvent,
         topics.workers: WorkerState,
+        topics.shadow: Response,
         topics.metrics: AdapterMetrics,
         topics.feedback: Feedback,
     }

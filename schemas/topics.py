@@ -98,6 +98,10 @@ class Topics:
         return f"{self.prefix}schemas"
 
     @property
+    def shadow(self) -> str:
+        return f"{self.prefix}shadow"
+
+    @property
     def metrics(self) -> str:
         return f"{self.prefix}metrics"
 
@@ -131,6 +135,7 @@ class Topics:
             TopicSpec(self.lifecycle, partitions, _KEPT),
             TopicSpec(self.workers, 1, _HEARTBEATS),
             TopicSpec(self.schemas, 1, _LATEST_PER_KEY),
+            TopicSpec(self.shadow, partitions, _EVENTS | _LARGE),
             TopicSpec(self.metrics, partitions, _EVENTS),
             TopicSpec(self.feedback, partitions, _KEPT),
             TopicSpec(self.dead_letters, partitions, _LATEST_PER_KEY | _LARGE),

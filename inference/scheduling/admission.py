@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -36,6 +36,16 @@ class Admission:
         self._running = 0
         self._is_alone = False
         self._is_paused = False
+        self._on_crowded: Callable[[], None] = lambda: None
+
+    def listen(self, on_crowded: Callable[[], None]) -> None:
+        """Whom to tell when a request has to wait for its turn."""
+        self._on_crowded = on_crowded
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether nobody waits and half of the places are free."""
+        return not self._is_paused and not self.waiting and self._running * 2 <= self._places
 
     @property
     def running(self) -> int:
@@ -62,13 +72,15 @@ class Admission:
         turn = _Turn(asyncio.get_running_loop().create_future(), request.crashes > 0)
         self._queue(turn, request)
         self._give_turns()
+        if not turn.granted.done():
+            self._on_crowded()
         try:
             await turn.granted
         except asyncio.CancelledError:
             if turn.granted.done() and not turn.granted.cancelled():
                 # It was given in the moment of the cancellation.
                 self._end(turn)
-            elif not self._scheduler.remove(turn):
+            elif not self._scheduler.remove(turn) and turn in self._suspects:
                 self._suspects.remove(turn)
             raise
         try:
@@ -100,11 +112,13 @@ class Admission:
                 if self._running:
                     return
                 turn = self._suspects.popleft()
-                self._is_alone = True
             elif (waiting := self._scheduler.pop()) is not None:
                 turn = waiting
             else:
                 return
+            if turn.granted.cancelled():
+                continue  # it has given up a moment ago, and is yet to notice
+            self._is_alone = turn.is_alone
             self._running += 1
             turn.granted.set_result(None)
 

@@ -19,6 +19,7 @@ from inference.worker.heartbeat import Heartbeat
 from inference.worker.journal import Journal
 from inference.worker.serving import Serving
 from inference.worker.settings import WorkerSettings
+from inference.worker.shadow import Shadowing
 from inference.worker.supervision import Supervision
 from schemas.records import WorkerState
 from streams.kafka.access import await_rights
@@ -86,6 +87,17 @@ class WorkerProcess(Process):
             batch = self._limits.max_num_seqs
             admission = Admission(settings.max_running or batch + max(1, batch // 8))
             cancellations = Cancellations(settings, codec)
+            shadowing = Shadowing(
+                settings,
+                codec,
+                engine=self._engine,
+                store=store,
+                admission=admission,
+                registry=follower.registry,
+                metrics=self._metrics,
+                name=self.name,
+            )
+            await started(shadowing, parts)
             serving = Serving(
                 engine=self._engine,
                 store=store,
@@ -97,6 +109,7 @@ class WorkerProcess(Process):
                 schemas=schemas,
                 chunks=chunks,
                 journal=journal,
+                shadowing=shadowing,
                 metrics=self._metrics,
                 name=self.name,
                 max_attempts=settings.max_attempts,

@@ -16,6 +16,7 @@ from inference.worker.answers import answer, check_deadline, generation
 from inference.worker.chunks import ChunkSender
 from inference.worker.journal import Journal
 from inference.worker.retries import after_deaths, again, back_off, check_deaths
+from inference.worker.shadow import Shadowing
 from schemas.codec import Codec
 from schemas.errors import (
     AdapterUnavailable,
@@ -81,6 +82,7 @@ class Serving:
         schemas: WriterSchemas,
         chunks: ChunkSender,
         journal: Journal,
+        shadowing: Shadowing,
         metrics: WorkerMetrics,
         name: str,
         max_attempts: int,
@@ -96,6 +98,7 @@ class Serving:
         self._schemas = schemas
         self._chunks = chunks
         self._journal = journal
+        self._shadowing = shadowing
         self._metrics = metrics
         self._name = name
         self._max_attempts = max_attempts
@@ -207,6 +210,7 @@ class Serving:
             self._codec, self._topics, response, request.query, self._name, record.headers
         )
         self._metrics.observe(response)
+        self._shadowing.offer(request, record.headers)
         return outputs
 
     async def _in_its_turn(
@@ -237,7 +241,8 @@ class Serving:
         served_by = adapter.key if adapter else None
         label = self._metrics.request_started(served_by)
         try:
-            return await self._generate(request, adapter, record.headers, work), served_by
+            with self._shadowing.beside(served_by):
+                return await self._generate(request, adapter, record.headers, work), served_by
         finally:
             self._metrics.request_finished(label)
 

@@ -86,10 +86,7 @@ async def await_rights(
         return
     while True:
         try:
-            lacking = [
-                *await asyncio.to_thread(_lacking, settings, acls),
-                *await _lacking_transactions(settings, acls),
-            ]
+            lacking = await lacking_rights(settings, acls)
             if not lacking:
                 return
             reason = f"waiting for rights at {settings.kafka}: {settings.principal} lacks "
@@ -97,6 +94,19 @@ async def await_rights(
         except KafkaError as error:
             on_wait(f"waiting for Kafka at {settings.kafka} ({error})")
         await asyncio.sleep(_AGAIN_SECONDS)
+
+
+async def lacking_rights(settings: KafkaSettings, acls: Sequence[Acl]) -> list[str]:
+    """Those of ``acls`` that the cluster does not grant us, each in a few words.
+
+    None where nobody is authenticated: nothing is asked then. Raises: KafkaError.
+    """
+    if settings.kafka_security == "PLAINTEXT":
+        return []
+    return [
+        *await asyncio.to_thread(_lacking, settings, acls),
+        *await _lacking_transactions(settings, acls),
+    ]
 
 
 def _lacking(settings: KafkaSettings, acls: Sequence[Acl]) -> list[str]:

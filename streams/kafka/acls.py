@@ -79,11 +79,21 @@ def router_acls(topics: Topics, group: str) -> tuple[Acl, ...]:
     )
 
 
+def judge_acls(topics: Topics) -> tuple[Acl, ...]:
+    """What a router needs beyond its own to decide on canaries: it changes versions then."""
+    return (
+        *_topics(_READ, topics.metrics, topics.feedback, topics.shadow),
+        *_topics(_WRITE, topics.adapters, topics.traffic, topics.lifecycle),
+        Acl(Resource.TRANSACTIONAL_ID, f"{topics.adapters}-writer", _WRITE),
+    )
+
+
 def worker_acls(topics: Topics, group: str) -> tuple[Acl, ...]:
     """What a worker needs: it consumes requests, and writes them again for another attempt."""
     return (
         *_topics(_READ, topics.adapters, topics.examples, topics.traffic, topics.cancels),
         *_topics(_WRITE, topics.responses, topics.chunks, topics.workers, topics.dead_letters),
+        *_topics(_WRITE, topics.shadow),
         *_topics(_READ_WRITE, topics.requests, topics.schemas),
         _replies(_WRITE, topics),
         _group(group),

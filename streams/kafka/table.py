@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
@@ -20,7 +21,8 @@ OnRecord = Callable[[str, bytes, bytes | None, int], None]
 class TableReader:
     """Reads every partition of `topics` from the start and goes on following them.
 
-    Without a consumer group: each reader sees everything. `on_record` must not raise.
+    Without a consumer group: each reader sees everything, or what was written from `since` on, or
+    after its own start where it reads `from_end`. `on_record` must not raise.
     """
 
     def __init__(
@@ -30,11 +32,13 @@ class TableReader:
         on_record: OnRecord,
         *,
         from_end: bool = False,
+        since: datetime | None = None,
     ) -> None:
         self._settings = settings
         self._topics = list(topics)
         self._on_record = on_record
         self._from_end = from_end
+        self._since = since
         self._consumer: AIOKafkaConsumer | None = None
         self._asking: AIOKafkaConsumer | None = None
         self._asking_lock = asyncio.Lock()
@@ -61,11 +65,22 @@ class TableReader:
             for partition in partitions:
                 consumer.seek(partition, ends[partition])
         else:
-            await consumer.seek_to_beginning(*partitions)
+            await self._seek(consumer, partitions)
             for partition in partitions:
                 while await consumer.position(partition) < ends[partition]:
                     await self._read(consumer, timeout_ms=200)
         self._task = asyncio.create_task(self._follow(consumer), name=f"table {self._topics}")
+
+    async def _seek(self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> None:
+        if self._since is None:
+            await consumer.seek_to_beginning(*partitions)
+            return
+        milliseconds = int(self._since.timestamp() * 1000)
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, milliseconds))
+        ends = await consumer.end_offsets(partitions)
+        for partition in partitions:
+            first = found.get(partition)
+            consumer.seek(partition, ends[partition] if first is None else first.offset)
 
     async def catch_up(self) -> None:
         """Returns when everything that is there now has been read."""

@@ -14,6 +14,7 @@ from schemas.errors import ChangeRefused, RegistryConflict
 from schemas.records import (
     AdapterStatus,
     AdapterVersion,
+    Canary,
     LifecycleEvent,
     Traffic,
     TrafficShare,
@@ -102,10 +103,69 @@ def split(registry: Registry, family: str, weights: Mapping[str, float], intent:
     return _change(registry, traffic, "split", intent)
 
 
+def canary_started(registry: Registry, plan: Canary, intent: Intent) -> Change:
+    """The version gets its share of the family's sessions, or none in shadow, to be judged."""
+    version = registry.get(plan.adapter)
+    if version is None:
+        raise ChangeRefused(f"There is no version {plan.adapter}.")
+    family = version.family
+    check_revision(registry, family, intent)
+    before, now = registry.traffic(family), registry.shares(family)
+    if before.canary:
+        raise ChangeRefused(
+            f"{before.canary.adapter} is on trial already, until {before.canary.ends_at:%H:%M:%S} "
+            f"UTC: promote it or roll {family} back first."
+        )
+    if not now:
+        raise ChangeRefused(
+            f"Nobody of {family} serves, so there is nothing to compare with: promote it instead."
+        )
+    if version.key in _adapters(now):
+        raise ChangeRefused(f"{version.key} serves already: a canary is a version without a share.")
+    shares, previous = before.shares or laid_out(now), before.previous
+    if not plan.shadow:
+        previous = _history(registry, family)
+        shares = _beside(registry, now, version, plan.share)
+    traffic = replace(_next(before, shares, previous, intent), canary=plan)
+    return _change(registry, traffic, "canary_started", intent, main=version.key)
+
+
+def canary_passed(registry: Registry, family: str, intent: Intent) -> Change:
+    """The canary takes all; one that was in shadow stands by, for people to decide."""
+    plan = _on_trial(registry, family, intent)
+    if plan.shadow:
+        return _shadow_ended(registry, family, intent, "shadow_passed", "registered")
+    return promoted(registry, _known(registry, family, plan.adapter), intent)
+
+
+def canary_failed(registry: Registry, family: str, intent: Intent) -> Change:
+    """The split before the canary; it has failed."""
+    plan = _on_trial(registry, family, intent)
+    if plan.shadow:
+        return _shadow_ended(registry, family, intent, "shadow_failed", "failed")
+    return rolled_back(registry, family, intent)
+
+
+def canary_undecided(registry: Registry, family: str, intent: Intent) -> Change:
+    """The split before the canary; nothing is known against it, and it stands by."""
+    plan = _on_trial(registry, family, intent)
+    if plan.shadow:
+        return _shadow_ended(registry, family, intent, "shadow_undecided", "registered")
+    before = registry.traffic(family)
+    target, *older = before.previous
+    traffic = replace(_stamped(before, intent), shares=target.shares, previous=tuple(older))
+    return _change(registry, traffic, "canary_undecided", intent, main=plan.adapter)
+
+
 def rolled_back(registry: Registry, family: str, intent: Intent) -> Change:
-    """The split before this one; versions that only this one had have failed."""
+    """The split before this one; versions that only this one had have failed.
+
+    Of a trial it is the end, in shadow too.
+    """
     check_revision(registry, family, intent)
     before = registry.traffic(family)
+    if before.canary and before.canary.shadow:
+        return _shadow_ended(registry, family, intent, "rolled_back", "failed")
     if not before.previous:
         raise ChangeRefused(
             f"{family} has no split before this one: `lorelay adapters promote` names a version."
@@ -133,6 +193,12 @@ def retired(
     if version.status == "retired":
         raise ChangeRefused(f"{version.key} is retired already.")
     now = registry.shares(family)
+    trial = registry.traffic(family).canary
+    if trial and version.key in {trial.adapter, *_adapters(now)}:
+        raise ChangeRefused(
+            f"{trial.adapter} is on trial beside what serves: promote it or roll {family} back "
+            "first."
+        )
     left = tuple(share for share in now if share.adapter != version.key)
     if now and not left and not even_the_last:
         raise ChangeRefused(
@@ -145,7 +211,7 @@ def retired(
     if left != now:
         traffic = _next(before, left, previous, intent)
     elif previous != before.previous:
-        traffic = replace(_stamped(before, intent), previous=previous)
+        traffic = replace(_stamped(before, intent), previous=previous, canary=trial)
     gone = replace(version, status="retired")
     event = _event("retired", gone, version.status, (traffic or before).revision, intent)
     if traffic:
@@ -190,13 +256,14 @@ def _change(
     stepped.sort(key=lambda step: step[1].status != "active")
     weights = _weights(traffic)
     about = registry.get(main) if main else None
+    after_it = next((after for _, after in stepped if after.key == main), about)
     events = [
         LifecycleEvent(
             traffic.family,
             event,
             adapter=main,
             from_status=about.status if about else None,
-            to_status="active" if about else None,
+            to_status=after_it.status if after_it else None,
             actor=intent.actor,
             reason=intent.reason,
             figures=intent.figures,
@@ -222,9 +289,12 @@ def _statuses(
     An id whose versions have no share keeps its active one, for queries that name the id.
     """
     serving = _adapters(traffic.shares)
-    ids = {version.adapter_id for version in _versions(registry, serving)}
+    trial = traffic.canary.adapter if traffic.canary else None
+    ids = {version.adapter_id for version in _versions(registry, serving - {trial})}
     for version in registry.of_family(traffic.family):
-        if version.key in serving:
+        if version.key == trial:
+            yield version, "canary"
+        elif version.key in serving:
             yield version, "active"
         elif version.key in failed:
             yield version, "failed"
@@ -232,6 +302,40 @@ def _statuses(
             version.status == "active" and version.adapter_id in ids
         ):
             yield version, "registered"
+
+
+def _on_trial(registry: Registry, family: str, intent: Intent) -> Canary:
+    check_revision(registry, family, intent)
+    plan = registry.traffic(family).canary
+    if plan is None:
+        raise ChangeRefused(f"No version of {family} is on trial.")
+    return plan
+
+
+def _beside(
+    registry: Registry, now: Sequence[TrafficShare], version: AdapterVersion, percent: float
+) -> tuple[TrafficShare, ...]:
+    """The shares as they stand among themselves, and the canary's."""
+    total = sum(share.weight for share in now)
+    kept = [(s, s.weight / total * (100.0 - percent)) for s in now]
+    versions = [*_versions(registry, (s.adapter for s in now)), version]
+    names = _arm_names(versions)
+    shares = [
+        replace(share, weight=weight, variant=name)
+        for (share, weight), name in zip(kept, names, strict=False)
+    ]
+    return (*shares, TrafficShare(version.key, percent, names[-1]))
+
+
+def _shadow_ended(
+    registry: Registry, family: str, intent: Intent, event: str, status: AdapterStatus
+) -> Change:
+    """The split is as it was: a shadow has no part in it."""
+    before = registry.traffic(family)
+    assert before.canary is not None
+    failed = {before.canary.adapter} if status == "failed" else ()
+    traffic = _stamped(before, intent)
+    return _change(registry, traffic, event, intent, main=before.canary.adapter, failed=failed)
 
 
 def _versions(registry: Registry, keys: Iterable[str]) -> list[AdapterVersion]:
@@ -257,15 +361,23 @@ def _next(
 
 
 def _stamped(before: Traffic, intent: Intent) -> Traffic:
+    """The next record; every change ends a trial, unless it says otherwise."""
     return replace(
-        before, revision=before.revision + 1, updated_by=intent.actor, updated_at=intent.at
+        before,
+        revision=before.revision + 1,
+        updated_by=intent.actor,
+        updated_at=intent.at,
+        canary=None,
     )
 
 
 def _history(registry: Registry, family: str) -> tuple[TrafficSplit, ...]:
-    """The present split and those before it, as the next record remembers them."""
+    """The present split and those before it, as the next record remembers them.
+
+    A trial's own is none that anybody would go back to.
+    """
     before, now = registry.traffic(family), registry.shares(family)
-    if not now:
+    if not now or (before.canary and not before.canary.shadow):
         return before.previous
     kept = TrafficSplit(before.revision, before.shares or laid_out(now))
     return (kept, *before.previous)[:MOST_PREVIOUS]

@@ -143,6 +143,10 @@ class Registry:
         """The family's split as it was written; one of revision 0 where it never was."""
         return self._traffic.get(family) or Traffic(family)
 
+    def on_trial(self) -> list[Traffic]:
+        """The splits of the families that have a canary."""
+        return [traffic for traffic in self._traffic.values() if traffic.canary is not None]
+
     def shares(self, family: str) -> tuple[TrafficShare, ...]:
         """What the family's queries are split over now, the weights as they were written.
 
@@ -229,20 +233,28 @@ class Registry:
         return self.previous(newest) if newest else []
 
     def _shares_of(self, reference: str) -> list[TrafficShare]:
-        """The shares of the split that may answer a query for that id or family."""
+        """The shares of the split that may answer a query for that id or family.
+
+        None of an id of which only a canary has a share: who names the id does not want to be
+        the one whom it is tried on, as long as it has an active version.
+        """
         named = self._named.get(reference, {})
         family = next((version.family for version in named.values()), "")
         split = self._splits.get(family)
-        return [s for s in split.shares if self._takes(s.adapter, named)] if split else []
+        found = [s for s in split.shares if self._takes(s.adapter, named)] if split else []
+        trial = self._traffic[family].canary if split else None
+        if trial and reference != family and {s.adapter for s in found} == {trial.adapter}:
+            return [] if self._newest_active(reference) else found
+        return found
 
     def _by_split(self, reference: str, session: str) -> Chosen | None:
-        named = self._named.get(reference, {})
-        family = next((version.family for version in named.values()), "")
-        split = self._splits.get(family)
-        share = split.share_of(session, lambda key: self._takes(key, named)) if split else None
-        if share is None:
+        found = {share.adapter for share in self._shares_of(reference)}
+        if not found:
             return None
-        version = named[share.adapter]
+        family = self._versions[next(iter(found))].family
+        share = self._splits[family].share_of(session, found.__contains__)
+        assert share is not None, "one of them is accepted"
+        version = self._versions[share.adapter]
         return Chosen(version, share.variant or variant_name(version))
 
     def _takes(self, key: str, named: Mapping[str, AdapterVersion]) -> bool:

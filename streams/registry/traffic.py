@@ -97,6 +97,11 @@ def laid_out(
     return tuple(laid)
 
 
+def is_among(family: str, session: str, percent: float) -> bool:
+    """Whether a session is one of so many percent of a family's; of more, it is so, too."""
+    return _point(family, session, 0, POINTS) * 100 < percent * POINTS
+
+
 def moved(before: Sequence[TrafficShare], after: Sequence[TrafficShare]) -> float:
     """The least part of the sessions that must change: the splits' total variation distance."""
     old, new = _fractions(before), _fractions(after)

@@ -14,7 +14,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from schemas.codec import Codec
 from schemas.errors import DecodeError
-from schemas.records import Response
+from schemas.records import AdapterMetrics, Response
 from streams.kafka.answers import from_timestamp
 from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
 from streams.kafka.dead_letters.letter import dead_letter
@@ -134,15 +134,19 @@ class MetricsAgent:
             for window in closed:
                 self._write(window)
             if closed:
-                self._metrics.count_windows(len(closed), self._windows.late - late)
+                records = sum(1 + len(window.others) for window in closed)
+                self._metrics.count_windows(records, self._windows.late - late)
                 late = self._windows.late
 
     def _write(self, window: ClosedWindow) -> None:
         record = window.record
-        key = f"{record.adapter_id}@{record.adapter_version}".encode()
-        output = Output(self._topic, self._codec.encode(record), key)
+        outputs = [self._output(counted) for counted in (record, *window.others)]
         partition = TopicPartition(self._responses, record.source_partition)
         *others, last = window.offsets
         for offset in others:
             self._consumer.finish(partition, offset)
-        self._consumer.finish(partition, last, [output])
+        self._consumer.finish(partition, last, outputs)
+
+    def _output(self, record: AdapterMetrics) -> Output:
+        key = f"{record.adapter_id}@{record.adapter_version}".encode()
+        return Output(self._topic, self._codec.encode(record), key)

@@ -24,6 +24,7 @@ from streams.router.batching import MicroBatcher
 from streams.router.faust_app import RouterApp, make_app
 from streams.router.figures import MetricsAgent
 from streams.router.inspection import Inspection
+from streams.router.judge import Judge
 from streams.router.knowledge import Knowledge
 from streams.router.observation import Observation
 from streams.router.partitions import OwnedPartitions
@@ -126,6 +127,14 @@ class RouterProcess(Process):
         add_routing_agent(app, topics.queries, batcher)
         agent = MetricsAgent(settings, codec, schemas, self._metrics)
         inspection = Inspection(settings, schemas, self._metrics)
+        judge = Judge(
+            settings,
+            codec,
+            follower.registry,
+            lambda: partitions.has_first,
+            self._metrics.canary,
+            self.name,
+        )
         background = [
             asyncio.create_task(work)
             for work in (
@@ -133,6 +142,7 @@ class RouterProcess(Process):
                 knowledge.follow(),
                 agent.run(),
                 inspection.run(),
+                judge.run(),
                 self._update_gauges(partitions, batcher),
             )
         ]

@@ -75,6 +75,12 @@ class OwnedPartitions:
         problems = {owner.problem for owner in self._owners.values() if owner.problem}
         return "; ".join(sorted(problems)) or None
 
+    @property
+    def has_first(self) -> bool:
+        """Whether the topic's first partition is ours: of all routers, that is true of one."""
+        owner = self._owners.get(0)
+        return owner is not None and owner.is_ready
+
     def accept(self, message: Any) -> PartitionOwner | None:
         """The owner to finish this message with; None for a stale or repeated one."""
         if message.generation_id != self._generation:

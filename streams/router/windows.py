@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from schemas.records import AdapterMetrics, Response
-from streams.telemetry.responses import adapter_of, variant_of
+from streams.telemetry.responses import adapter_of, rejected_by_arm, variant_of
 from streams.telemetry.tally import Tally
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,11 +32,13 @@ def _from_ms(ms: int) -> datetime:
 class ClosedWindow:
     """A record to write, and the offsets of the responses counted in it, in rising order.
 
-    The offsets are those of ``record.source_partition``.
+    The offsets are those of ``record.source_partition``. ``others`` are written with it: they
+    count rejects alone, whose responses are counted where they were answered.
     """
 
     record: AdapterMetrics
     offsets: tuple[int, ...]
+    others: tuple[AdapterMetrics, ...] = ()
 
 
 class _Window:
@@ -51,23 +53,31 @@ class _Window:
 
     def add(self, offset: int, response: Response, time_ms: int) -> None:
         arm = adapter_of(response), variant_of(response)
-        tally = self.tallies.get(arm)
-        if tally is None:
-            tally = self.tallies[arm] = Tally()
-            self.offsets[arm] = []
-        tally.add(response)
-        self.offsets[arm].append(offset)
+        self._tally(arm).add(response)
+        self.offsets.setdefault(arm, []).append(offset)
+        if (rejected_by := rejected_by_arm(response)) is not None:
+            self._tally(rejected_by).num_rejects += 1
         self.newest_ms = max(self.newest_ms, time_ms)
 
     def close(self, partition: int, start_ms: int, length_ms: int) -> list[ClosedWindow]:
         start, end = _from_ms(start_ms), _from_ms(start_ms + length_ms)
+        arms = sorted(self.tallies, key=lambda arm: (arm[0], arm[1] or ""))
+        records = {
+            arm: replace(self.tallies[arm].record(arm[0], partition, start, end), variant=arm[1])
+            for arm in arms
+        }
+        others = tuple(record for arm, record in records.items() if arm not in self.offsets)
+        first, *rest = (arm for arm in arms if arm in self.offsets)
         return [
-            ClosedWindow(
-                replace(self.tallies[arm].record(arm[0], partition, start, end), variant=arm[1]),
-                tuple(self.offsets[arm]),
-            )
-            for arm in sorted(self.tallies, key=lambda arm: (arm[0], arm[1] or ""))
+            ClosedWindow(records[first], tuple(self.offsets[first]), others),
+            *(ClosedWindow(records[arm], tuple(self.offsets[arm])) for arm in rest),
         ]
+
+    def _tally(self, arm: _Arm) -> Tally:
+        tally = self.tallies.get(arm)
+        if tally is None:
+            tally = self.tallies[arm] = Tally()
+        return tally
 
 
 class _Partition:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Pr
 
 from schemas.records import Response, Routing, Timing, Usage
 from streams.telemetry import names
+from streams.telemetry.canary import CanaryMetrics
 from streams.telemetry.durations import DurationHistogram
 from streams.telemetry.families import build_info, counter, gauge, histogram, program_version
 from streams.telemetry.names import ProcessName
@@ -161,6 +162,7 @@ class RouterMetrics(ProcessMetrics):
         self._late = counter(names.LATE_RESPONSES, registry)
         self.selection = SelectionMetrics(registry, self._labels)
         self.traffic = TrafficMetrics(registry, self._labels)
+        self.canary = CanaryMetrics(registry)
         self._routed_by: dict[tuple[str, str], Counter] = {}
 
     def observe_routing(self, routing: Routing, queue_ms: float | None = None) -> None:
@@ -210,6 +212,7 @@ class WorkerMetrics(ProcessMetrics):
         self._retries = counter(names.WORKER_RETRIES, registry)
         self._load = histogram(names.WORKER_ADAPTER_LOAD, registry)
         self._resident = gauge(names.WORKER_RESIDENT, registry)
+        self._shadow = counter(names.WORKER_SHADOW, registry)
 
     def request_started(self, adapter: str | None) -> str:
         """Count a request into the engine; returns the label to hand to ``request_finished``."""
@@ -240,6 +243,10 @@ class WorkerMetrics(ProcessMetrics):
     def observe_adapter_load(self, seconds: float, ok: bool) -> None:
         """Count an adapter's first use: fetching, verifying and loading it."""
         self._load.labels("ok" if ok else "error").observe(seconds)
+
+    def count_shadow(self, outcome: Literal["ok", "error", "dropped"]) -> None:
+        """Count a request that a version in shadow was to answer."""
+        self._shadow.labels(outcome).inc()
 
     def set_resident_adapters(self, adapters: int) -> None:
         """Report how many adapter versions the engine holds."""

@@ -285,6 +285,22 @@ TRAFFIC_REVISION = _gauge(
     ("family",),
     _ROUTER,
 )
+CANARY_EVIDENCE = _gauge(
+    "lorelay_router_canary_evidence_ratio",
+    "ratio",
+    "Evidence on a canary that is on trial, as a part of what decides (1), in logarithms: towards "
+    "worse (it is rolled back) or fine (it may be promoted), by measure. Only at the router that "
+    "judges.",
+    ("family", "adapter", "measure", "towards"),
+    _ROUTER,
+)
+CANARY_VERDICTS = _counter(
+    "lorelay_router_canary_verdicts_total",
+    "verdicts",
+    "Trials of canaries that this router has decided: promote, roll_back or undecided.",
+    ("outcome",),
+    _ROUTER,
+)
 NEAREST = _counter(
     "lorelay_router_nearest_queries_total",
     "queries",
@@ -392,6 +408,13 @@ WORKER_RESIDENT = _gauge(
     "adapters",
     "Adapter versions that the engine holds.",
     (),
+    _WORKER,
+)
+WORKER_SHADOW = _counter(
+    "lorelay_worker_shadow_requests_total",
+    "requests",
+    "Requests that a version in shadow was to answer, too: ok, error, or dropped for want of room.",
+    ("outcome",),
     _WORKER,
 )
 

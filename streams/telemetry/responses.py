@@ -39,6 +39,14 @@ def variant_of(response: Response) -> str | None:
     return routing.variant
 
 
+def rejected_by_arm(response: Response) -> tuple[str, str | None] | None:
+    """The version, and its arm, that the query was given to, where another one has answered."""
+    routing = response.routing
+    if routing is None or routing.adapter in (None, response.adapter):
+        return None
+    return str(routing.adapter), routing.variant
+
+
 class AdapterLabels:
     """Which adapters may become labels: those of the registry, and no more than ``limit``.
 

@@ -61,6 +61,14 @@ class Quantiles:
         value = self._sketch.get_quantile_value(quantile)
         return None if value is None else float(value)
 
+    def above(self, ms: float) -> int:
+        """How many durations lie above ``ms``: in higher bins than its own."""
+        store = self._sketch._store
+        if ms < SHORTEST_MS:
+            return int(store.count)
+        first = self._sketch._mapping.key(ms) + 1 - store.offset
+        return int(sum(store.bins[max(first, 0) :]))
+
     def to_protobuf(self) -> bytes:
         """The sketch as DataDog's DDSketch message, without the empty bins at both ends."""
         sketch = self._sketch

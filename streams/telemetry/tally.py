@@ -18,6 +18,7 @@ class Tally:
 
     num_requests: int = 0
     num_errors: int = 0
+    num_rejects: int = 0
     latency_sum_ms: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -45,6 +46,7 @@ class Tally:
         total, first_token, queue = decode(record.sketch)
         self.num_requests += record.num_requests
         self.num_errors += record.num_errors
+        self.num_rejects += record.num_rejects
         self.prompt_tokens += record.prompt_tokens
         self.completion_tokens += record.completion_tokens
         self.latency_sum_ms += (record.avg_latency_ms or 0.0) * total.count
@@ -80,6 +82,7 @@ class Tally:
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
             sketch=encode(self.total, self.first_token, self.queue),
+            num_rejects=self.num_rejects,
         )
 
 

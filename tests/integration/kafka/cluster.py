@@ -103,8 +103,9 @@ class Cluster:
         partition: int = 0,
         key: bytes | None = None,
         headers: Sequence[tuple[str, bytes | None]] = (),
+        timestamp_ms: int = 0,
     ) -> list[int]:
-        """Writes without transactions; the offsets."""
+        """Writes without transactions, at that time or else now; the offsets."""
         offsets: list[int] = []
         for value in values:
             self._producer.produce(
@@ -113,6 +114,7 @@ class Cluster:
                 key=key,
                 partition=partition,
                 headers=list(headers),
+                timestamp=timestamp_ms,
                 on_delivery=_collect(offsets),
             )
         self._producer.flush(_SECONDS)

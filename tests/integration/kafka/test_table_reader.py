@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 from aiokafka.errors import KafkaError
@@ -18,14 +19,17 @@ Entry = tuple[str, bytes, bytes | None, int]
 
 @asynccontextmanager
 async def reading(
-    settings: KafkaSettings, topics: Sequence[str], from_end: bool = False
+    settings: KafkaSettings,
+    topics: Sequence[str],
+    from_end: bool = False,
+    since: datetime | None = None,
 ) -> AsyncIterator[tuple[TableReader, list[Entry]]]:
     seen: list[Entry] = []
 
     def on_record(topic: str, key: bytes, value: bytes | None, offset: int) -> None:
         seen.append((topic, key, value, offset))
 
-    reader = TableReader(settings, topics, on_record, from_end=from_end)
+    reader = TableReader(settings, topics, on_record, from_end=from_end, since=since)
     try:
         await reader.start()
         yield reader, seen
@@ -150,6 +154,20 @@ async def test_a_reader_from_the_end_sees_only_what_is_new(
         cluster.produce(topic, [b"2"], key=b"a")
         await eventually(lambda: seen, "the new record")
         assert seen == [(topic, b"a", b"2", 1)]
+
+
+async def test_a_reader_since_a_time_sees_what_was_written_from_then_on(
+    cluster: Cluster, kafka_settings: KafkaSettings
+) -> None:
+    topic, empty = cluster.create("log", partitions=2), cluster.create("log")
+    since = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    at = int(since.timestamp() * 1000)
+    cluster.produce(topic, [b"1"], key=b"a", partition=1, timestamp_ms=at - 1)
+    cluster.produce(topic, [b"2"], key=b"a", partition=1, timestamp_ms=at)
+    async with reading(kafka_settings, [topic, empty], since=since) as (_, seen):
+        assert seen == [(topic, b"a", b"2", 1)]
+        cluster.produce(topic, [b"3"], key=b"a", partition=0)
+        await eventually(lambda: (topic, b"a", b"3", 0) in seen, "the new record")
 
 
 async def test_a_missing_topic_is_an_error(kafka_settings: KafkaSettings) -> None:

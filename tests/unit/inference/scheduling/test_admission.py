@@ -40,8 +40,11 @@ class Runs:
             self.begun.append(asked.origin.offset)
             await self._ends[asked.origin.offset].wait()
 
-    async def end(self, offset: int) -> None:
+    def let_go(self, offset: int) -> None:
         self._ends[offset].set()
+
+    async def end(self, offset: int) -> None:
+        self.let_go(offset)
         await self.tasks[offset]
         await settle()
 
@@ -95,6 +98,17 @@ async def test_one_that_is_cancelled_in_the_moment_of_its_turn_does_not_keep_it(
     assert (runs.begun[-1], runs.admission.running) == (3, 1)
 
 
+@pytest.mark.parametrize("crashes", [0, 1])
+async def test_one_that_gives_up_in_the_moment_a_place_is_free_is_passed_over(crashes: int) -> None:
+    runs = Runs(Admission(1))
+    runs.add(request(1), request(2, crashes=crashes), request(3))
+    await settle()
+    runs.let_go(1)
+    runs.tasks[2].cancel()  # which it will notice when it runs next, after the first has ended
+    await settle()
+    assert (runs.begun, runs.admission.running, runs.admission.waiting) == ([1, 3], 1, 0)
+
+
 async def test_a_suspect_waits_until_it_is_alone_and_nobody_joins_it() -> None:
     runs = Runs(Admission(3))
     runs.add(request(1), request(2), request(3, crashes=1), request(4))
@@ -138,3 +152,23 @@ async def test_an_error_in_its_turn_gives_the_place_back() -> None:
         async with admission.turn(request(1)):
             raise ValueError("broken")
     assert admission.running == 0
+
+
+async def test_there_is_room_while_half_of_the_places_are_free_and_nobody_waits() -> None:
+    crowded: list[int] = []
+    runs = Runs(Admission(2))
+    runs.admission.listen(lambda: crowded.append(runs.admission.waiting))
+    assert runs.admission.is_roomy
+    runs.add(request(1))
+    await settle()
+    assert runs.admission.is_roomy
+    runs.add(request(2))
+    await settle()
+    assert (runs.admission.is_roomy, crowded) == (False, [])
+    runs.add(request(3))
+    await settle()
+    assert crowded == [1]
+    for number in (1, 2, 3):
+        await runs.end(number)
+    runs.admission.pause()
+    assert not runs.admission.is_roomy

@@ -12,6 +12,7 @@ from streams.kafka.acls import (
     Resource,
     client_acls,
     gateway_acls,
+    judge_acls,
     markdown_table,
     operator_acls,
     router_acls,
@@ -23,6 +24,7 @@ DOCS = Path(__file__).parents[4] / "docs" / "security.md"
 TOPICS = Topics()
 ROLES = {
     "router": router_acls(TOPICS, "lorelay-router"),
+    "judge": judge_acls(TOPICS),
     "worker": worker_acls(TOPICS, "lorelay-worker"),
     "gateway": gateway_acls(TOPICS),
     "client": client_acls(TOPICS),
@@ -52,10 +54,11 @@ def test_each_resource_is_there_once(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["router", "worker", "gateway", "client"])
-def test_only_operators_write_to_the_registry(role: str) -> None:
+def test_only_operators_and_judges_write_to_the_registry(role: str) -> None:
     registry = {TOPICS.adapters, TOPICS.examples, TOPICS.traffic, TOPICS.lifecycle}
     assert not writable(role) & registry
     assert registry <= writable("operator")
+    assert writable("judge") == registry - {TOPICS.examples}
 
 
 def test_a_client_writes_no_answers_and_reads_nobody_s_requests() -> None:

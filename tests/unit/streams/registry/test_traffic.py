@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import TrafficShare
-from streams.registry.traffic import POINTS, Split, laid_out, moved
+from streams.registry.traffic import POINTS, Split, is_among, laid_out, moved
 
 FAMILY = "legal-qa"
 SESSIONS = 20_000
@@ -163,6 +163,15 @@ class TestSessions:
         made = split(laid_out(shares(a=1, b=1)))
         for name in ("", "\0", "ß", "\ud800", "x" * 100_000):
             assert made.share_of(name, everybody) is not None
+
+
+def test_a_session_that_is_among_a_few_is_among_more() -> None:
+    sessions = [f"session-{number}" for number in range(SESSIONS)]
+    few, many = ({s for s in sessions if is_among(FAMILY, s, part)} for part in (10.0, 30.0))
+    assert few < many
+    assert len(few) / SESSIONS == pytest.approx(0.1, abs=deviations(0.1))
+    assert all(is_among(FAMILY, s, 100.0) for s in sessions[:100])
+    assert not any(is_among(FAMILY, s, 0.0) for s in sessions[:100])
 
 
 class TestRecords:

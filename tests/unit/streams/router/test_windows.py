@@ -128,6 +128,28 @@ def test_an_arm_of_a_split_has_records_of_its_own() -> None:
     }
 
 
+def test_what_a_fallback_answered_is_a_reject_of_the_version_it_was_given_to() -> None:
+    meant = Routing(adapter=LEGAL, variant="v2")
+    windows = windows_with(
+        replace(answered(1, adapter=MEDICAL), routing=meant),
+        replace(answered(1, adapter=None), routing=meant),
+        failed(1, LEGAL, meant),
+    )
+    closed = closed_at_last(windows)
+    assert sorted(offset for window in closed for offset in window.offsets) == [0, 1, 2]
+    records = {(r.adapter_id, r.variant): r for w in closed for r in (w.record, *w.others)}
+    assert records["legal-qa-v1", "v2"].num_rejects == 2
+    assert (records["legal-qa-v1", "v2"].num_requests, records["base", None].num_requests) == (1, 1)
+
+
+def test_a_version_that_only_rejects_has_a_record_beside_anothers() -> None:
+    meant = Routing(adapter=LEGAL, variant="v2")
+    (closed,) = closed_at_last(windows_with(replace(answered(1, adapter=None), routing=meant)))
+    assert (closed.record.adapter_id, closed.offsets) == ("base", (0,))
+    (rejects,) = closed.others
+    assert (rejects.adapter_id, rejects.num_requests, rejects.num_rejects) == ("legal-qa-v1", 0, 1)
+
+
 def test_a_late_response_counts_in_the_window_after_the_last_closed_one() -> None:
     windows = windows_with(answered(1))
     closed_at_last(windows, 12)

@@ -82,3 +82,23 @@ def test_a_sketch_of_another_accuracy_is_refused() -> None:
     coarse.add(1.0)
     with pytest.raises(ValueError):
         decode(PROTOBUF.to_proto(coarse).SerializeToString())
+
+
+@given(DURATIONS, st.floats(0.01, 1e8))
+def test_what_lies_above_a_duration_is_counted_to_within_the_accuracy(
+    durations: list[float], bound: float
+) -> None:
+    found = quantiles(durations).above(bound)
+    wide = 1 + 2.5 * RELATIVE_ACCURACY
+    assert sum(ms > bound * wide for ms in durations) <= found
+    assert found <= sum(ms > bound / wide for ms in durations)
+
+
+@given(DURATIONS)
+def test_nothing_lies_above_the_highest_quantile_and_all_above_none(durations: list[float]) -> None:
+    sketch = quantiles(durations)
+    highest = sketch.at(1.0)
+    assert highest is not None
+    assert sketch.above(highest) == 0
+    assert sketch.above(0.0) == len(durations)
+    assert Quantiles().above(5.0) == 0

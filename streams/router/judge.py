@@ -1,0 +1,191 @@
+"""The judge: decides the trials of canaries, by itself.
+
+Every router has one, and the one whose router owns the first partition of the queries is at work:
+when that router dies, its successor takes over. What a trial is about lies in the family's Traffic
+record and what it rests on in the topics of metrics, feedback and shadow, so a successor reads
+them from the trial's beginning and comes to the same evidence. Should two judge for a moment, the
+decision is written once: it names the revision it was made on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Final
+
+from aiokafka.errors import KafkaError
+
+from schemas.codec import Codec
+from schemas.errors import DecodeError, LorelayError
+from schemas.records import AdapterMetrics, Feedback, Response, Traffic
+from streams.canary.trial import PREHISTORY, Outcome, Trial, Verdict
+from streams.kafka.access import AccessRefused, lacking_rights
+from streams.kafka.acls import judge_acls
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.table import TableReader
+from streams.parts import started
+from streams.registry.lifecycle import (
+    Change,
+    Intent,
+    canary_failed,
+    canary_passed,
+    canary_undecided,
+)
+from streams.registry.reader import Registry
+from streams.registry.writer import RegistryWriter
+from streams.telemetry.canary import CanaryMetrics
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 1.0
+#: After something has gone wrong.
+_AGAIN_SECONDS: Final = 10.0
+
+_CHANGES: Final[Mapping[Outcome, Callable[[Registry, str, Intent], Change]]] = {
+    Outcome.PROMOTE: canary_passed,
+    Outcome.ROLL_BACK: canary_failed,
+    Outcome.UNDECIDED: canary_undecided,
+}
+
+
+class Hearing:
+    """One trial and what is read for it: records are kept until the next look weighs them."""
+
+    def __init__(self, settings: KafkaSettings, codec: Codec, traffic: Traffic) -> None:
+        assert traffic.canary is not None
+        self.family = traffic.family
+        self.revision = traffic.revision
+        self.plan = traffic.canary
+        others = {share.adapter for share in traffic.shares} - {self.plan.adapter}
+        self._trial = Trial(self.plan, others)
+        self._codec = codec
+        self._topics = topics = settings.topics
+        self._unread: list[tuple[str, bytes]] = []
+        self._reader = TableReader(
+            settings,
+            [topics.metrics, topics.feedback, topics.shadow],
+            self._on_record,
+            since=self.plan.started_at - PREHISTORY,
+        )
+
+    async def start(self) -> None:
+        """Returns when all that was written up to now is there. Raises: KafkaError."""
+        await self._reader.start()
+
+    async def stop(self) -> None:
+        """Reads no more."""
+        await self._reader.stop()
+
+    async def look(self, now: datetime) -> Verdict | None:
+        """What there is to decide; the thread that asks goes on meanwhile."""
+        unread, self._unread = self._unread, []
+        return await asyncio.to_thread(self._look, unread, now)
+
+    def progress(self) -> Iterable[tuple[str, str, float]]:
+        """As the trial's."""
+        return [(m.value, towards, part) for m, towards, part in self._trial.progress()]
+
+    def _on_record(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
+        if value is not None:
+            self._unread.append((topic, value))
+
+    def _look(self, unread: Iterable[tuple[str, bytes]], now: datetime) -> Verdict | None:
+        for topic, value in unread:
+            try:
+                self._take(topic, value, now)
+            except (DecodeError, ValueError) as error:
+                log.warning("a record of %s counts for nothing: %s", topic, error)
+        return self._trial.look(now)
+
+    def _take(self, topic: str, value: bytes, now: datetime) -> None:
+        if topic == self._topics.metrics:
+            self._trial.add_window(self._codec.decode(AdapterMetrics, value))
+        elif topic == self._topics.feedback:
+            feedback = self._codec.decode(Feedback, value)
+            self._trial.add_feedback(feedback, min(feedback.created_at or now, now))
+        else:
+            response = self._codec.decode(Response, value)
+            self._trial.add_shadow(response, min(response.created_at or now, now))
+
+
+class Judge:
+    """Looks at all trials once a second, as long as it is this router's turn."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        codec: Codec,
+        registry: Registry,
+        is_mine: Callable[[], bool],
+        metrics: CanaryMetrics,
+        name: str,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._registry = registry
+        self._is_mine = is_mine
+        self._metrics = metrics
+        self._actor = f"judge at {name}"
+        self._now = now
+        self._hearings: dict[str, tuple[Hearing, AsyncExitStack]] = {}
+
+    async def run(self) -> None:
+        """Judges until cancelled; survives a broker that is away."""
+        try:
+            while True:
+                pause = _LOOK_SECONDS
+                try:
+                    await self._follow()
+                    for hearing, _ in tuple(self._hearings.values()):
+                        await self._judge(hearing)
+                except (KafkaError, LorelayError) as error:
+                    log.warning("judging canaries: %s; trying again", error)
+                    pause = _AGAIN_SECONDS
+                await asyncio.sleep(pause)
+        finally:
+            for family in tuple(self._hearings):
+                await self._close(family)
+
+    async def _follow(self) -> None:
+        """Opens a hearing for each trial there is, and closes those that are over."""
+        trials = {t.family: t for t in self._registry.on_trial()} if self._is_mine() else {}
+        for family, (hearing, _) in tuple(self._hearings.items()):
+            if family not in trials or trials[family].revision != hearing.revision:
+                await self._close(family)
+        for family in trials.keys() - self._hearings.keys():
+            await self._open(trials[family])
+
+    async def _open(self, traffic: Traffic) -> None:
+        if lacking := await lacking_rights(self._settings, judge_acls(self._settings.topics)):
+            raise AccessRefused(
+                f"{self._settings.principal} lacks {', '.join(lacking)} (`lorelay topics acls` "
+                "lists a judge's rights)"
+            )
+        stack = AsyncExitStack()
+        try:
+            hearing = await started(Hearing(self._settings, self._codec, traffic), stack)
+        except BaseException:
+            await stack.aclose()
+            raise
+        self._hearings[traffic.family] = hearing, stack
+        log.info("judging %s, until %s", hearing.plan.adapter, hearing.plan.ends_at)
+
+    async def _close(self, family: str) -> None:
+        _, stack = self._hearings.pop(family)
+        self._metrics.forget(family)
+        await stack.aclose()
+
+    async def _judge(self, hearing: Hearing) -> None:
+        verdict = await hearing.look(self._now())
+        self._metrics.show(hearing.family, hearing.plan.adapter, hearing.progress())
+        if verdict is None or not self._is_mine():
+            return
+        log.info("%s: %s: %s", hearing.plan.adapter, verdict.outcome.value, verdict.reason)
+        intent = Intent(self._actor, self._now(), verdict.reason, verdict.figures, hearing.revision)
+        plan = _CHANGES[verdict.outcome]
+        async with RegistryWriter(self._settings, self._codec, self._actor) as writer:
+            await writer.change(lambda registry: plan(registry, hearing.family, intent))
+        self._metrics.count_verdict(verdict.outcome.name.lower())
+        await self._close(hearing.family)
