@@ -15,8 +15,11 @@ from streams.telemetry.server import MetricsServer
 log = logging.getLogger(__name__)
 
 #: Libraries that tell more than an operator wants; aiokafka builds a debug line per record
-#: unless its level forbids it.
-_TALKATIVE = ("aiokafka", "faust", "mode", "sentence_transformers", "uvicorn")
+#: unless its level forbids it, and those that fetch would log signatures.
+_TALKATIVE = (
+    *("aiokafka", "faust", "mode", "sentence_transformers", "uvicorn"),
+    *("aiobotocore", "botocore", "httpcore", "httpx", "s3fs"),
+)
 
 
 class ProcessSettings(KafkaSettings):

@@ -35,7 +35,7 @@ CONFIG = "adapter_config.json"
 MAX_BYTES = 4 << 30
 """The largest weight file that is looked at: rank 256 on all projections of a 70 B model."""
 
-_MAX_CONFIG_BYTES = 1 << 20
+MAX_CONFIG_BYTES = 1 << 20
 #: The library's own limit is six times as high; an adapter of 60,000 tensors stays below this.
 _MAX_HEADER_BYTES = 16 << 20
 _HEADER_LENGTH_BYTES = 8
@@ -123,7 +123,7 @@ def check_folder(
     _check_has_weights(real)
     with (
         opened(real / WEIGHTS, max_bytes, roots) as weights,
-        opened(real / CONFIG, _MAX_CONFIG_BYTES, roots) as settings,
+        opened(real / CONFIG, MAX_CONFIG_BYTES, roots) as settings,
     ):
         config = _peft_config(settings)
         if max_rank is not None and config.rank > max_rank:
@@ -153,7 +153,7 @@ def digest(weights: Path) -> str:
 
 def read_config(folder: Path) -> PeftConfig:
     """Read PEFT's ``adapter_config.json``; UnsoundArtifact for one that vLLM can't serve."""
-    with opened(folder / CONFIG, _MAX_CONFIG_BYTES) as file:
+    with opened(folder / CONFIG, MAX_CONFIG_BYTES) as file:
         return _peft_config(file)
 
 

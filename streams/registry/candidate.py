@@ -1,7 +1,8 @@
 """What a user asks to register: a metadata file or folder, read and checked by itself."""
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from io import TextIOWrapper
@@ -17,6 +18,9 @@ from streams.registry.artifact import CONFIG, WEIGHTS, check_folder
 from streams.registry.examples import read_examples, split
 from streams.registry.files import UnsoundArtifact, opened
 from streams.registry.metadata import adapter_path, read_metadata
+from streams.registry.remote.copy import copied
+from streams.registry.remote.places import is_remote
+from streams.registry.remote.settings import RemoteSettings
 from streams.registry.validation import check_names, with_artifact
 
 METADATA: Final = "metadata.json"
@@ -36,23 +40,29 @@ class Candidate:
     warnings: tuple[str, ...] = ()
 
 
-def read_candidate(path: Path, now: datetime, examples: Path | None = None) -> Candidate:
+def read_candidate(
+    path: Path,
+    now: datetime,
+    examples: Path | None = None,
+    remote: RemoteSettings | None = None,
+) -> Candidate:
     """Reads the metadata at ``path`` (a file, or a folder with one), the weights and examples.
 
     The weights lie where the metadata says or else beside it, the examples in ``examples``,
-    or in examples.jsonl beside the weights or the metadata. Nothing is written. Takes a second
-    or two per GB of weights. Raises RegistrationRefused.
+    or in examples.jsonl beside the weights or the metadata. Files that lie elsewhere are fetched
+    as ``remote`` allows, by default LORELAY_* variables, and not kept. Nothing is written. Takes
+    a second or two per GB of weights. Raises RegistrationRefused.
     """
     metadata, tree = _metadata(path)
     version = read_metadata(tree, now)
     check_names(version)
-    folder = _folder(metadata, tree)
-    _check_not_overwritten(folder)
     try:
-        checked = with_artifact(version, check_folder(folder))
+        with _weights(metadata, tree, remote) as (folder, uri):
+            _check_not_overwritten(folder)
+            checked = with_artifact(version, check_folder(folder), uri)
+            learnt = _examples(examples, folder, metadata.parent)
     except UnsoundArtifact as error:
         raise RegistrationRefused(str(error)) from error
-    learnt = _examples(examples, folder, metadata.parent)
     return Candidate(
         _with_parts(checked.version, learnt),
         learnt,
@@ -65,7 +75,8 @@ def read_description(path: Path, now: datetime) -> Candidate:
     metadata, tree = _metadata(path)
     version = read_metadata(tree, now)
     check_names(version)
-    learnt = _examples(None, _folder(metadata, tree), metadata.parent)
+    is_here = _remote_uri(metadata, tree) is None
+    learnt = _examples(None, *([_folder(metadata, tree)] if is_here else []), metadata.parent)
     return Candidate(_with_parts(version, learnt), learnt, tuple(_warnings(learnt)))
 
 
@@ -117,6 +128,26 @@ def _read_json(path: Path) -> Mapping[str, Any] | None:
     except ValueError as error:
         raise RegistrationRefused(f"{path} is not JSON: {error}.") from error
     return tree if isinstance(tree, dict) else None
+
+
+@contextmanager
+def _weights(
+    metadata: Path, tree: Mapping[str, Any], remote: RemoteSettings | None
+) -> Iterator[tuple[Path, str | None]]:
+    """The folder to read, and the URI of the one that it is a copy of."""
+    uri = _remote_uri(metadata, tree)
+    if uri is None:
+        yield _folder(metadata, tree), None
+        return
+    with copied(uri, remote or RemoteSettings(), {EXAMPLES: _MAX_EXAMPLES_BYTES}) as folder:
+        yield folder, uri
+
+
+def _remote_uri(metadata: Path, tree: Mapping[str, Any]) -> str | None:
+    named = adapter_path(tree)
+    if named is None or (metadata.parent / WEIGHTS).exists() or not is_remote(named):
+        return None
+    return named.rstrip("/")
 
 
 def _folder(metadata: Path, tree: Mapping[str, Any]) -> Path:

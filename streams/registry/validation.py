@@ -63,8 +63,12 @@ def check_names(version: AdapterVersion) -> None:
         raise RegistrationRefused("prompt_template must contain {prompt}.")
 
 
-def with_artifact(version: AdapterVersion, folder: AdapterFolder) -> Checked:
+def with_artifact(
+    version: AdapterVersion, folder: AdapterFolder, uri: str | None = None
+) -> Checked:
     """The version with its files; rank and scale are PEFT's, which the engine goes by.
+
+    ``uri`` is where they lie, if ``folder`` is a copy.
 
     Raises RegistrationRefused where the rank is above what the metadata says an engine needs.
     """
@@ -85,7 +89,7 @@ def with_artifact(version: AdapterVersion, folder: AdapterFolder) -> Checked:
         lora_alpha=config.lora_alpha,
         target_modules=training.target_modules or config.target_modules,
     )
-    artifact = Artifact(folder.path.as_uri(), folder.sha256, folder.size_bytes)
+    artifact = Artifact(uri or folder.path.as_uri(), folder.sha256, folder.size_bytes)
     return Checked(replace(version, training=training, artifact=artifact), tuple(warnings))
 
 

@@ -142,7 +142,9 @@ def test_a_file_that_is_no_metadata_is_refused(tmp_path: Path, text: str, reason
 def test_a_folder_out_of_reach_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     path.write_text(json.dumps(metadata(vllm={"adapter_path": "s3://bucket/a"})))
-    with pytest.raises(RegistrationRefused, match="s3://bucket/a can't be read here"):
+    with pytest.raises(
+        RegistrationRefused, match="s3://bucket/a is outside LORELAY_ADAPTER_SOURCES"
+    ):
         read_candidate(path, NOW)
 
 
