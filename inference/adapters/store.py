@@ -1,77 +1,80 @@
 """Which adapter versions the engine holds, and how one gets there on its first request."""
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from time import monotonic
+from typing import Protocol
 
-from inference.adapters.verify import unverified, verify
+from inference.adapters.failures import RETRY_AFTER_S, Failures
+from inference.adapters.files import AdapterFiles
+from inference.adapters.residents import Resident, Residents
 from inference.engine.config import LoraModule
 from inference.engine.protocol import Engine, LoadedAdapter
-from schemas.errors import AdapterCorrupt, AdapterUnavailable, ConfigurationError
-from schemas.records import AdapterVersion, Artifact
-from streams.registry.artifact import BaseModules, check_folder
-from streams.registry.files import MissingArtifact, Roots, UnsoundArtifact
-
-#: Seconds for which a failure that may pass, such as a folder not mounted yet, is not tried again.
-#: A request that meets it is tried again after that: see RequestError.retry_after_s.
-RETRY_AFTER_S = 3.0
-#: Failures that are remembered; all of them travel with every heartbeat.
-MOST_FAILURES = 256
+from schemas.errors import AdapterUnavailable, ConfigurationError
+from schemas.records import AdapterVersion
+from streams.registry.files import MissingArtifact, UnsoundArtifact
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """Why, when, by the store's clock, and with which artifact a version could not be loaded."""
+class StoreObserver(Protocol):
+    """Who counts what a store does."""
 
-    error: AdapterUnavailable
-    at: float
-    artifact: Artifact | None
+    def observe_adapter_load(self, seconds: float, ok: bool) -> None:
+        """An adapter was brought here, verified and loaded, or was not."""
+
+    def count_adapter_eviction(self) -> None:
+        """An adapter made room for another one in the engine."""
 
 
 class AdapterStore:
     """Adapters that are verified and loaded once, and unloaded when others need their place.
 
-    ``base`` is what ``artifact.base_modules`` found in the base model's folder; files must lie in
-    ``roots``, where there are any. Without ``verify_files`` the engine is a server that has the
-    files, and they are not looked at here.
-    ``clock`` gives seconds. All calls run on one event loop; files are read in threads.
+    ``needs`` tells by key how soon what waits wants an adapter, 0 next. ``clock`` gives seconds.
+    All calls run on one event loop; files are read in threads.
     """
 
     def __init__(
         self,
         engine: Engine,
+        files: AdapterFiles,
         *,
-        base: BaseModules | None = None,
-        roots: Roots = (),
-        verify_files: bool = True,
+        needs: Callable[[], Mapping[str, int]] = dict,
+        observer: StoreObserver | None = None,
         retry_after_s: float = RETRY_AFTER_S,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._engine = engine
-        self._base = base
-        self._roots = roots
-        self._verify_files = verify_files
-        self._retry_after_s = retry_after_s
+        self._files = files
+        self._observer = observer
         self._clock = clock
-        # In order of use, least recently used first.
-        self._resident: dict[str, LoadedAdapter] = {}
+        self._residents = Residents(needs)
         self._preloaded: dict[str, str] = {}
         self._loading: dict[str, asyncio.Task[LoadedAdapter]] = {}
-        # In order of time, the oldest first.
-        self._failures: dict[str, _Failure] = {}
+        self._failures = Failures(retry_after_s, clock)
         self._making_room = asyncio.Lock()
 
     @property
     def resident(self) -> tuple[str, ...]:
         """Keys of the loaded versions, least recently used first."""
-        return tuple(self._resident)
+        return self._residents.keys
 
     @property
     def failures(self) -> dict[str, str]:
         """Why versions could not be loaded at the last try, by key."""
-        return {key: str(failure.error) for key, failure in self._failures.items()}
+        return self._failures.reasons()
+
+    def is_ready(self, version: AdapterVersion) -> bool:
+        """Whether `using` begins at once."""
+        return self._residents.is_free(version.key) and version.key not in self._preloaded
+
+    @asynccontextmanager
+    async def using(self, version: AdapterVersion) -> AsyncIterator[LoadedAdapter]:
+        """The version, loaded in the engine, where it stays until the end. Raises as `ensure`."""
+        await self._residents.until_free_to_claim(version.key)
+        with self._residents.claim(version.key):
+            yield await self.ensure(version)
 
     async def ensure(self, version: AdapterVersion) -> LoadedAdapter:
         """The version, loaded in the engine; whoever asks meanwhile waits for the same load.
@@ -82,11 +85,11 @@ class AdapterStore:
         key = version.key
         if key in self._preloaded:
             await self._adopt(version)
-        if loaded := self._resident.pop(key, None):
-            self._resident[key] = loaded
-            return loaded
+        if (resident := self._residents.get(key)) is not None:
+            return resident.loaded
         if key not in self._loading:
-            self._raise_known_failure(version)
+            if (known := self._failures.known(version)) is not None:
+                raise known.with_traceback(None)
             self._loading[key] = asyncio.create_task(self._load(version), name=f"load {key}")
             self._loading[key].add_done_callback(partial(self._done, key))
         # Shielded: one caller's cancellation must not take the adapter from the others.
@@ -96,73 +99,79 @@ class AdapterStore:
         """Load the adapters of vLLM's option ``lora_modules``; ConfigurationError if one fails."""
         for module in modules:
             try:
-                found = await asyncio.to_thread(
-                    check_folder, module.path, base=self._base, roots=self._roots
+                found = await self._files.folder(module.path)
+                adapter = LoadedAdapter(
+                    module.name, str(found.path), found.config.rank, files=found.files
                 )
-                await self._place(
-                    LoadedAdapter(
-                        module.name, str(found.path), found.config.rank, files=found.files
-                    )
-                )
+                await self._place(Resident(adapter))
             except (UnsoundArtifact, AdapterUnavailable) as error:
                 raise ConfigurationError(f"lora_modules: {module.name}: {error}") from error
             self._preloaded[module.name] = found.sha256
 
     async def unload(self, key: str) -> None:
         """Free the version's place once its running requests are done, as when it is retired."""
-        if self._resident.pop(key, None):
+        if resident := self._residents.remove(key):
             self._preloaded.pop(key, None)
-            await self._engine.unload(key)
+            try:
+                await self._engine.unload(key)
+            finally:
+                resident.release()
 
     def forget(self) -> None:
         """The engine was started anew and holds nothing any more."""
-        self._resident.clear()
+        for key in self._residents.keys:
+            if resident := self._residents.remove(key):
+                resident.release()
         self._preloaded.clear()
 
     def forget_failures(self, is_wanted: Callable[[str], bool]) -> None:
         """Drop the failures of versions that nobody can ask for any more, by their keys."""
-        self._failures = {key: value for key, value in self._failures.items() if is_wanted(key)}
+        self._failures.keep(is_wanted)
 
     async def _adopt(self, version: AdapterVersion) -> None:
         """Take a preloaded adapter for the registered version, if its weights are the same."""
         sha256 = self._preloaded.pop(version.key)
+        resident = self._residents.get(version.key)
+        if resident is None:
+            return
         if version.artifact is not None and version.artifact.sha256.lower() == sha256:
-            loaded = self._resident[version.key]
-            self._resident[version.key] = replace(loaded, prompt_template=version.prompt_template)
+            template = version.prompt_template
+            resident.loaded = replace(resident.loaded, prompt_template=template)
         else:
             await self.unload(version.key)
 
     async def _load(self, version: AdapterVersion) -> LoadedAdapter:
+        began = self._clock()
+        is_loaded = False
         try:
-            loaded = await self._verified(version)
-            await self._place(loaded)
+            resident = await self._files.ready(version)
+            await self._place(resident)
+            is_loaded = True
+            self._failures.forget(version.key)
+            return resident.loaded
         except AdapterUnavailable as error:
-            self._remember(version, error)
+            self._failures.remember(version, error)
             raise
-        self._failures.pop(version.key, None)
-        return loaded
+        finally:
+            if self._observer is not None:
+                self._observer.observe_adapter_load(self._clock() - began, is_loaded)
 
-    def _remember(self, version: AdapterVersion, error: AdapterUnavailable) -> None:
-        error.retry_after_s = self._retry_after_s
-        self._failures.pop(version.key, None)
-        while len(self._failures) >= MOST_FAILURES:
-            del self._failures[next(iter(self._failures))]
-        self._failures[version.key] = _Failure(error, self._clock(), version.artifact)
+    async def _place(self, resident: Resident) -> None:
+        try:
+            async with self._making_room:
+                while len(self._residents) >= self._engine.limits.max_cpu_loras > 0:
+                    await self._make_room()
+                await self._engine.load(resident.loaded)
+                await self._check_unchanged(resident.loaded)
+                self._residents.add(resident)
+        except BaseException:
+            resident.release()
+            raise
 
-    async def _verified(self, version: AdapterVersion) -> LoadedAdapter:
-        if not self._verify_files:
-            return unverified(version, self._engine.limits)
-        return await asyncio.to_thread(
-            verify, version, self._engine.limits, self._base, self._roots
-        )
-
-    async def _place(self, adapter: LoadedAdapter) -> None:
-        async with self._making_room:
-            while len(self._resident) >= self._engine.limits.max_cpu_loras > 0:
-                await self.unload(next(iter(self._resident)))
-            await self._engine.load(adapter)
-            await self._check_unchanged(adapter)
-            self._resident[adapter.key] = adapter
+    async def _make_room(self) -> None:
+        await self.unload(await self._residents.until_spare())
+        if self._observer is not None:
+            self._observer.count_adapter_eviction()
 
     async def _check_unchanged(self, adapter: LoadedAdapter) -> None:
         """The engine opened the files by itself: what it read is what was verified, or is freed."""
@@ -177,11 +186,3 @@ class AdapterStore:
         self._loading.pop(key)
         if not task.cancelled():
             task.exception()  # Seen, also if every caller has gone.
-
-    def _raise_known_failure(self, version: AdapterVersion) -> None:
-        failure = self._failures.get(version.key)
-        if failure is None or failure.artifact != version.artifact:
-            return
-        is_fresh = self._clock() - failure.at < self._retry_after_s
-        if is_fresh or isinstance(failure.error, AdapterCorrupt):
-            raise failure.error.with_traceback(None)

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from inference.scheduling.scheduler import Scheduler
@@ -32,6 +32,7 @@ class Admission:
     def __init__(self, places: int) -> None:
         self._places = places
         self._scheduler: Scheduler[_Turn] = Scheduler()
+        self._returning: deque[_Turn] = deque()
         self._suspects: deque[_Turn] = deque()
         self._running = 0
         self._is_alone = False
@@ -55,7 +56,21 @@ class Admission:
     @property
     def waiting(self) -> int:
         """How many requests wait for it."""
-        return len(self._scheduler) + len(self._suspects)
+        return len(self._scheduler) + len(self._returning) + len(self._suspects)
+
+    def upcoming(self) -> Iterator[str]:
+        """The adapters of what waits, each once, about in the order of their turns."""
+        return self._scheduler.upcoming()
+
+    @contextmanager
+    def holding(self, adapter: str) -> Iterator[None]:
+        """Requests for the adapter get no turn meanwhile, but for those that have waited."""
+        self._scheduler.hold(adapter)
+        try:
+            yield
+        finally:
+            self._scheduler.free(adapter)
+            self._give_turns()
 
     def pause(self) -> None:
         """Nobody gets a turn until `resume`; those that have one go on."""
@@ -67,10 +82,12 @@ class Admission:
         self._give_turns()
 
     @asynccontextmanager
-    async def turn(self, request: InferenceRequest) -> AsyncIterator[None]:
-        """The request's turn; waits for it."""
+    async def turn(
+        self, request: InferenceRequest, *, has_waited: bool = False
+    ) -> AsyncIterator[None]:
+        """The request's turn; waits for it. One that gave a turn back (``has_waited``) is next."""
         turn = _Turn(asyncio.get_running_loop().create_future(), request.crashes > 0)
-        self._queue(turn, request)
+        self._queue(turn, request, has_waited)
         self._give_turns()
         if not turn.granted.done():
             self._on_crowded()
@@ -80,17 +97,19 @@ class Admission:
             if turn.granted.done() and not turn.granted.cancelled():
                 # It was given in the moment of the cancellation.
                 self._end(turn)
-            elif not self._scheduler.remove(turn) and turn in self._suspects:
-                self._suspects.remove(turn)
+            elif not self._scheduler.remove(turn):
+                waiting = self._suspects if turn.is_alone else self._returning
+                if turn in waiting:
+                    waiting.remove(turn)
             raise
         try:
             yield
         finally:
             self._end(turn)
 
-    def _queue(self, turn: _Turn, request: InferenceRequest) -> None:
-        if turn.is_alone:
-            self._suspects.append(turn)
+    def _queue(self, turn: _Turn, request: InferenceRequest, has_waited: bool) -> None:
+        if turn.is_alone or has_waited:
+            (self._suspects if turn.is_alone else self._returning).append(turn)
             return
         self._scheduler.push(
             turn,
@@ -112,6 +131,8 @@ class Admission:
                 if self._running:
                     return
                 turn = self._suspects.popleft()
+            elif self._returning:
+                turn = self._returning.popleft()
             elif (waiting := self._scheduler.pop()) is not None:
                 turn = waiting
             else:

@@ -7,7 +7,7 @@ rest.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -69,12 +69,13 @@ class RoundRobin(Generic[T]):
         self._depth = depth
         self._fresh: _Flows[T] = OrderedDict()
         self._busy: _Flows[T] = OrderedDict()
+        self._held: dict[Hashable, Fifo[T] | RoundRobin[T]] = {}
         self._deficits: dict[Hashable, float] = {}
 
     def push(self, path: tuple[Hashable, ...], entry: Entry[T]) -> None:
         """Adds an entry to the flow that `path` names, behind what waits there."""
         name, *rest = path
-        flow = self._fresh.get(name) or self._busy.get(name)
+        flow = self._fresh.get(name) or self._busy.get(name) or self._held.get(name)
         if flow is None:
             flow = Fifo() if self._depth == 1 else RoundRobin(self._depth - 1)
             self._fresh[name] = flow
@@ -98,6 +99,29 @@ class RoundRobin(Generic[T]):
         name, flow = next(iter((self._fresh or self._busy).items()))
         flow.pop()
         self._deficits[name] -= entry.cost
+
+    def hold(self, name: Hashable) -> None:
+        """Leaves a flow of this level out until it is freed; others go meanwhile."""
+        flow = self._fresh.pop(name, None) or self._busy.pop(name, None)
+        if flow is not None:
+            self._held[name] = flow
+
+    def free(self, name: Hashable) -> None:
+        """Lets a flow go again, as one that has been idle."""
+        if (flow := self._held.pop(name, None)) is not None:
+            self._fresh[name] = flow
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether a flow is left out."""
+        return bool(self._held)
+
+    def upcoming(self) -> Iterator[Hashable]:
+        """The names of this level's flows, about in the order of their turns."""
+        for flows in (self._fresh, self._busy, self._held):
+            for name, flow in flows.items():
+                if flow.head() is not None:
+                    yield name
 
     def _end_turn(self, flows: "_Flows[T]", name: Hashable, is_empty: bool) -> None:
         flow = flows.pop(name)

@@ -5,7 +5,9 @@ equals the adapters take turns by cost, and within an adapter the tenants do, so
 hot adapter nor a busy tenant makes the others wait for its backlog.
 """
 
-from collections.abc import Hashable
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from itertools import chain
 from typing import Generic, TypeVar
 
 from inference.scheduling.round_robin import Entry, RoundRobin
@@ -16,12 +18,14 @@ T = TypeVar("T", bound=Hashable)
 class Scheduler(Generic[T]):
     """Items by priority (the highest number first), adapter and tenant.
 
-    It never holds work back: as long as something waits, `pop` gives something.
+    It holds no work back by itself: as long as something waits, of an adapter that nobody holds,
+    `pop` gives something.
     """
 
     def __init__(self) -> None:
         self._bands: dict[int, RoundRobin[T]] = {}
         self._entries: dict[T, Entry[T]] = {}
+        self._held: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -36,6 +40,8 @@ class Scheduler(Generic[T]):
         if band is None:
             band = self._bands[priority] = RoundRobin(depth=2)
         band.push((adapter, tenant), entry)
+        if adapter in self._held:
+            band.hold(adapter)
 
     def pop(self) -> T | None:
         """Takes the next item out; None where nothing waits."""
@@ -43,7 +49,8 @@ class Scheduler(Generic[T]):
             band = self._bands[priority]
             entry = band.head()
             if entry is None:
-                del self._bands[priority]
+                if not band.is_holding:
+                    del self._bands[priority]
                 continue
             band.pop()
             del self._entries[entry.item]
@@ -57,3 +64,24 @@ class Scheduler(Generic[T]):
             return False
         entry.is_removed = True
         return True
+
+    def hold(self, adapter: str) -> None:
+        """Leaves the adapter's items out until `free` has been called as often."""
+        self._held[adapter] += 1
+        for band in self._bands.values():
+            band.hold(adapter)
+
+    def free(self, adapter: str) -> None:
+        """Takes one `hold` back."""
+        self._held[adapter] -= 1
+        if not self._held[adapter]:
+            del self._held[adapter]
+            for band in self._bands.values():
+                band.free(adapter)
+
+    def upcoming(self) -> Iterator[str]:
+        """The adapters of what waits, each once, about in the order of their turns."""
+        adapters = chain.from_iterable(
+            self._bands[priority].upcoming() for priority in sorted(self._bands, reverse=True)
+        )
+        return (adapter for adapter in dict.fromkeys(adapters) if isinstance(adapter, str))

@@ -10,6 +10,9 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
+from inference.adapters.fetch import Fetcher
+from inference.adapters.files import AdapterFiles
+from inference.adapters.shelf import Shelf
 from inference.adapters.store import AdapterStore
 from inference.engine.config import EngineSettings, load_settings
 from inference.engine.factory import make_engine
@@ -55,6 +58,11 @@ class WorkerProcess(Process):
         self._engine = make_engine(settings.engine, engine)
         self._engine_settings = engine
         self._metrics = WorkerMetrics(self.prometheus)
+        self._shelf = Shelf(
+            settings.adapter_store,
+            settings.adapter_store_bytes,
+            self._metrics.count_disk_eviction,
+        )
         self._started_at = datetime.now(UTC)
 
     def engine_metrics(self) -> bytes:
@@ -83,9 +91,9 @@ class WorkerProcess(Process):
             schemas = await started(WriterSchemas(settings, codec), parts)
             follower = await started(RegistryFollower(settings, codec), parts)
             chunks = await started(ChunkSender(settings, codec), parts)
-            store = await self._open_store()
             batch = self._limits.max_num_seqs
             admission = Admission(settings.max_running or batch + max(1, batch // 8))
+            store = await self._open_store(admission)
             cancellations = Cancellations(settings, codec)
             shadowing = Shadowing(
                 settings,
@@ -128,14 +136,27 @@ class WorkerProcess(Process):
             gauges = self._update_gauges(consumer, store, follower, supervision, admission)
             await self._until_stopped(consumer, serving, supervision, [heartbeat.run(), gauges])
 
-    async def _open_store(self) -> AdapterStore:
+    async def _open_store(self, admission: Admission) -> AdapterStore:
         settings, engine = self._settings, self._engine_settings
         served_there = (settings.engine, engine.http_adapters) == ("http", "served")
-        store = AdapterStore(
-            self._engine,
+        fetcher = Fetcher(
+            self._shelf,
+            settings,
+            most_at_once=settings.adapter_fetches,
+            on_fetched=self._metrics.observe_adapter_fetch,
+        )
+        files = AdapterFiles(
+            lambda: self._limits,
             base=await self._base_modules(),
             roots=settings.adapter_roots,
+            fetcher=fetcher,
             verify_files=not served_there,
+        )
+        store = AdapterStore(
+            self._engine,
+            files,
+            needs=lambda: {key: turn for turn, key in enumerate(admission.upcoming())},
+            observer=self._metrics,
         )
         await store.preload(engine.lora_modules)
         return store
@@ -271,6 +292,7 @@ class WorkerProcess(Process):
                 self._metrics.set_lag(partition.topic, partition.partition, records)
             self._metrics.set_waiting(admission.waiting)
             self._metrics.set_resident_adapters(len(store.resident))
+            self._metrics.set_store_bytes(await asyncio.to_thread(self._shelf.size_bytes))
             registry = follower.registry
             self._metrics.know_adapters(registry.keys(), registry.revision)
             store.forget_failures(registry.is_servable)

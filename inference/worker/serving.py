@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -30,7 +31,7 @@ from schemas.errors import (
     RequestError,
     as_request_error,
 )
-from schemas.records import BASE, PREVIOUS, InferenceRequest, Origin, Query, Routing
+from schemas.records import BASE, PREVIOUS, AdapterVersion, InferenceRequest, Origin, Query, Routing
 from schemas.topics import Topics
 from streams.interruption import Interruption
 from streams.kafka.answers import error_response, response_outputs
@@ -219,25 +220,54 @@ class Serving:
         """The answer and the key of the adapter that gave it."""
         tries = 0
         while True:
-            async with self._admission.turn(request):
-                work.is_running = True
-                try:
-                    with self._journal.running(record):
-                        return await self._complete(record, request, work)
-                except EngineUnavailable as error:
-                    self.on_engine_death()
-                    tries += 1
-                    if isinstance(error, EngineCrashed) or work.has_streamed or tries > _MOST_TRIES:
-                        raise
-                finally:
-                    work.is_running = False
+            try:
+                return await self._complete(record, request, work)
+            except EngineUnavailable as error:
+                self.on_engine_death()
+                tries += 1
+                if isinstance(error, EngineCrashed) or work.has_streamed or tries > _MOST_TRIES:
+                    raise
             # The request never reached the engine: it waits, as all do, until that is back.
             await asyncio.sleep(back_off(tries).total_seconds())
 
     async def _complete(
         self, record: Record, request: InferenceRequest, work: _Work
     ) -> tuple[Completion, str | None]:
-        adapter = await self._adapter(request)
+        candidates = await self._candidates(request)
+        with ExitStack() as cold:
+            async with self._turn(request, work):
+                if not candidates or self._store.is_ready(candidates[0]):
+                    with self._journal.running(record):
+                        async with self._adapter(request, candidates) as adapter:
+                            return await self._run(record, request, adapter, work)
+                # A place in the engine is not for waiting: it is taken again once all is there,
+                # and what waits for the same adapter takes none meanwhile.
+                cold.enter_context(self._admission.holding(candidates[0].key))
+            self._metrics.count_cold_request(candidates[0].key)
+            with self._journal.running(record):
+                async with self._adapter(request, candidates) as adapter:
+                    cold.close()
+                    async with self._turn(request, work, has_waited=True):
+                        return await self._run(record, request, adapter, work)
+
+    @asynccontextmanager
+    async def _turn(
+        self, request: InferenceRequest, work: _Work, *, has_waited: bool = False
+    ) -> AsyncIterator[None]:
+        async with self._admission.turn(request, has_waited=has_waited):
+            work.is_running = True
+            try:
+                yield
+            finally:
+                work.is_running = False
+
+    async def _run(
+        self,
+        record: Record,
+        request: InferenceRequest,
+        adapter: LoadedAdapter | None,
+        work: _Work,
+    ) -> tuple[Completion, str | None]:
         served_by = adapter.key if adapter else None
         label = self._metrics.request_started(served_by)
         try:
@@ -246,24 +276,39 @@ class Serving:
         finally:
             self._metrics.request_finished(label)
 
-    async def _adapter(self, request: InferenceRequest) -> LoadedAdapter | None:
-        """The adapter, or what the query's `fallback` names where it can't be loaded.
+    async def _candidates(self, request: InferenceRequest) -> Sequence[AdapterVersion]:
+        """The versions that may answer, the wanted one first; none for the base model.
 
         Raises: AdapterUnavailable, UnknownAdapter.
         """
         key = request.routing.adapter
         if key is None:
-            return None
+            return ()
         version = await self._registry.version(key, request.registry_revision)
         older = self._registry.registry.previous(version)
+        return (version, *(older if request.query.fallback == PREVIOUS else ()))
+
+    @asynccontextmanager
+    async def _adapter(
+        self, request: InferenceRequest, candidates: Sequence[AdapterVersion]
+    ) -> AsyncIterator[LoadedAdapter | None]:
+        """The first that can be loaded, and stays loaded until the end; None: the base model.
+
+        Raises: AdapterUnavailable.
+        """
+        async with AsyncExitStack() as held:
+            yield await self._first_servable(request, candidates, held)
+
+    async def _first_servable(
+        self, request: InferenceRequest, candidates: Sequence[AdapterVersion], held: AsyncExitStack
+    ) -> LoadedAdapter | None:
         problem: AdapterUnavailable | None = None
-        for candidate in (version, *(older if request.query.fallback == PREVIOUS else ())):
+        for candidate in candidates:
             try:
-                return await self._store.ensure(candidate)
+                return await held.enter_async_context(self._store.using(candidate))
             except AdapterUnavailable as error:
                 problem = problem or error
-        assert problem is not None
-        if request.query.fallback == BASE:
+        if problem is None or request.query.fallback == BASE:
             return None
         raise problem
 

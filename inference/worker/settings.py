@@ -4,13 +4,19 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import ByteSize, Field, field_validator
 from pydantic_settings import NoDecode
 
 from streams.process import ProcessSettings
+from streams.registry.remote.settings import RemoteSettings
 
 
-class WorkerSettings(ProcessSettings):
+def _cache_folder() -> Path:
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "lorelay" / "adapters"
+
+
+class WorkerSettings(ProcessSettings, RemoteSettings):
     """Settings of one worker process; the engine's own are in inference.engine.config."""
 
     worker_group: str = Field(default="lorelay-worker", description="The consumer group.")
@@ -24,6 +30,19 @@ class WorkerSettings(ProcessSettings):
         default=(),
         description="Folders that adapters may lie in, with commas or colons between them; "
         "unset: anywhere. Links that lead out of them are refused.",
+    )
+    adapter_store: Path = Field(
+        default_factory=_cache_folder,
+        description="Where fetched adapters are kept; workers of one host may share it. Default: "
+        "lorelay/adapters in the user's cache folder.",
+    )
+    adapter_store_bytes: ByteSize = Field(
+        default=ByteSize(16 << 30),
+        gt=0,
+        description="The most that they may take there, such as 16GiB; the least used go first.",
+    )
+    adapter_fetches: int = Field(
+        default=4, ge=1, description="Adapters that are fetched at once, at most."
     )
     max_in_flight: int = Field(
         default=0,

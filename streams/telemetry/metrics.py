@@ -211,8 +211,15 @@ class WorkerMetrics(ProcessMetrics):
         self._flush = histogram(names.WORKER_FLUSH, registry)
         self._retries = counter(names.WORKER_RETRIES, registry)
         self._load = histogram(names.WORKER_ADAPTER_LOAD, registry)
+        self._fetch = histogram(names.WORKER_ADAPTER_FETCH, registry)
+        self._fetched_bytes = counter(names.WORKER_FETCHED_BYTES, registry)
+        evictions = counter(names.WORKER_EVICTIONS, registry)
+        self._engine_evictions = evictions.labels("engine")
+        self._disk_evictions = evictions.labels("disk")
         self._resident = gauge(names.WORKER_RESIDENT, registry)
         self._shadow = counter(names.WORKER_SHADOW, registry)
+        self._cold = counter(names.WORKER_COLD, registry)
+        self._store_bytes = gauge(names.WORKER_STORE_BYTES, registry)
 
     def request_started(self, adapter: str | None) -> str:
         """Count a request into the engine; returns the label to hand to ``request_finished``."""
@@ -241,12 +248,33 @@ class WorkerMetrics(ProcessMetrics):
         self._retries.labels(category if category in CATEGORIES else "internal").inc()
 
     def observe_adapter_load(self, seconds: float, ok: bool) -> None:
-        """Count an adapter's first use: fetching, verifying and loading it."""
+        """Count an adapter that was fetched, verified and loaded, or was not."""
         self._load.labels("ok" if ok else "error").observe(seconds)
 
     def count_shadow(self, outcome: Literal["ok", "error", "dropped"]) -> None:
         """Count a request that a version in shadow was to answer."""
         self._shadow.labels(outcome).inc()
+
+    def observe_adapter_fetch(self, seconds: float, received: int) -> None:
+        """Count a fetch and the bytes that it brought, 0 where it failed."""
+        self._fetch.labels("ok" if received else "error").observe(seconds)
+        self._fetched_bytes.inc(received)
+
+    def count_adapter_eviction(self) -> None:
+        """Count an adapter that left the engine for another one."""
+        self._engine_evictions.inc()
+
+    def count_disk_eviction(self) -> None:
+        """Count an adapter whose files were deleted for another one's."""
+        self._disk_evictions.inc()
+
+    def count_cold_request(self, adapter: str) -> None:
+        """Count a request whose adapter was not loaded when its turn came."""
+        self._cold.labels(self._labels.label(adapter)).inc()
+
+    def set_store_bytes(self, size_bytes: int) -> None:
+        """Report what the fetched adapters take on this host's disk."""
+        self._store_bytes.set(size_bytes)
 
     def set_resident_adapters(self, adapters: int) -> None:
         """Report how many adapter versions the engine holds."""

@@ -398,9 +398,33 @@ WORKER_RETRIES = _counter(
 WORKER_ADAPTER_LOAD = _histogram(
     "lorelay_worker_adapter_load_seconds",
     "seconds",
-    "Time to fetch, verify and load an adapter on its first use, by outcome: ok or error.",
+    "Time to fetch, verify and load an adapter into the engine, by outcome: ok or error. Its count "
+    "is the number of loads.",
     ("outcome",),
     SECONDS,
+    _WORKER,
+)
+WORKER_ADAPTER_FETCH = _histogram(
+    "lorelay_worker_adapter_fetch_seconds",
+    "seconds",
+    "Time to fetch an adapter's files from s3:// or https:// to this host's disk, by outcome: ok "
+    "or error. What is on the disk already is not fetched.",
+    ("outcome",),
+    SECONDS,
+    _WORKER,
+)
+WORKER_FETCHED_BYTES = _counter(
+    "lorelay_worker_adapter_fetched_bytes_total",
+    "bytes",
+    "Bytes of adapters fetched to this host's disk.",
+    (),
+    _WORKER,
+)
+WORKER_EVICTIONS = _counter(
+    "lorelay_worker_adapter_evictions_total",
+    "adapters",
+    "Adapters that made room for others, by where: engine, or disk (this process's fetches only).",
+    ("place",),
     _WORKER,
 )
 WORKER_RESIDENT = _gauge(
@@ -417,6 +441,22 @@ WORKER_SHADOW = _counter(
     ("outcome",),
     _WORKER,
 )
+WORKER_COLD = _counter(
+    "lorelay_worker_cold_requests_total",
+    "requests",
+    "Requests that had to wait, when their turn came, for their adapter to be loaded.",
+    ("adapter",),
+    _WORKER,
+)
+WORKER_STORE_BYTES = _gauge(
+    "lorelay_worker_adapter_store_bytes",
+    "bytes",
+    "Bytes of the adapters on this host's disk that were fetched, and of those on their way. "
+    "Workers that share the folder report the same bytes.",
+    (),
+    _WORKER,
+)
+
 
 # Gateway
 

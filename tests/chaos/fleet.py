@@ -58,7 +58,7 @@ class Fleet:
         """Starts a new member, or one that has ended with the settings it had."""
         member = self._members.setdefault(name, Member(name, role, variables))
         assert not member.is_alive
-        address = self._address(member)
+        address = self.address(member)
         address.unlink(missing_ok=True)
         environment = self.environment | member.variables
         environment["LORELAY_ADDRESS_FILE"] = str(address)
@@ -96,18 +96,19 @@ class Fleet:
     def log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
 
-    def _address(self, member: Member) -> Path:
+    def address(self, member: Member) -> Path:
+        """The file where the member says at which address it serves its metrics."""
         return self._folder / f"{member.name}.address"
 
     def is_ready(self, member: Member) -> bool:
         """Whether the member says that it does its work."""
         self._look_below(member)
-        probe = metrics_probe(self._address(member))
+        probe = metrics_probe(self.address(member))
         return member.is_alive and not member.is_stopped and isinstance(probe(), Ready)
 
     def waits_for(self, member: Member) -> str:
         """What the member says that it waits for; empty where it is ready."""
-        state = metrics_probe(self._address(member))()
+        state = metrics_probe(self.address(member))()
         return state.reason if isinstance(state, NotYet) else ""
 
     async def until_ready(self, member: Member) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from inference.adapters.store import MOST_FAILURES, AdapterStore
+from inference.adapters.failures import MOST_FAILURES
+from inference.adapters.files import AdapterFiles
+from inference.adapters.store import AdapterStore
 from inference.engine.config import LoraModule
 from inference.engine.echo import EchoEngine
 from inference.engine.protocol import EngineLimits, Generation, LoadedAdapter
@@ -52,7 +54,7 @@ async def engine() -> CountingEngine:
 
 @pytest.fixture
 def store(engine: CountingEngine) -> AdapterStore:
-    return AdapterStore(engine)
+    return AdapterStore(engine, AdapterFiles(lambda: engine.limits))
 
 
 @pytest.fixture
@@ -118,7 +120,44 @@ async def test_many_adapters_at_once_never_exceed_the_places(
     assert len(store.resident) == PLACES
 
 
-async def test_an_adapter_in_use_is_waited_for_before_it_makes_room(
+async def test_an_idle_adapter_makes_room_before_a_busy_one_that_was_used_earlier(
+    store: AdapterStore, engine: CountingEngine, register: Register
+) -> None:
+    legal, medical, tax = register("legal"), register("medical"), register("tax")
+    async with store.using(legal):
+        await store.ensure(medical)
+        await store.ensure(tax)
+        assert engine.unloads == [medical.key]
+        assert store.resident == (legal.key, tax.key)
+
+
+async def test_an_adapter_in_use_is_never_taken_away(
+    store: AdapterStore, engine: CountingEngine, register: Register
+) -> None:
+    legal, medical, tax = register("legal"), register("medical"), register("tax")
+    async with store.using(legal), store.using(medical) as adapter:
+        evicting = asyncio.create_task(store.ensure(tax))
+        assert [e async for e in engine.generate(Generation("a", "x", adapter=adapter))]
+        assert engine.unloads == []
+    await evicting
+    assert engine.unloads == [legal.key]
+
+
+async def test_everybody_gets_the_adapter_that_they_ask_for_however_few_places_there_are(
+    store: AdapterStore, engine: CountingEngine, register: Register
+) -> None:
+    versions = [register(domain) for domain in ("legal", "medical", "tax", "labour", "traffic")]
+
+    async def ask(number: int, version: AdapterVersion) -> None:
+        async with store.using(version) as adapter:
+            request = Generation(f"{version.key} {number}", "one two", adapter=adapter)
+            assert [event async for event in engine.generate(request)]
+
+    await asyncio.gather(*(ask(n, version) for n in range(20) for version in versions))
+    assert len(store.resident) == PLACES
+
+
+async def test_an_adapter_in_use_by_the_engine_alone_is_waited_for(
     store: AdapterStore, engine: CountingEngine, register: Register
 ) -> None:
     legal = await store.ensure(register("legal"))
@@ -150,7 +189,7 @@ async def test_files_swapped_between_the_check_and_the_load_are_not_served(
 ) -> None:
     version = register("legal")
     engine.before_load = lambda adapter: build_adapter(Path(adapter.path), rank=4, seed=99)
-    store = AdapterStore(engine, retry_after_s=0)
+    store = AdapterStore(engine, AdapterFiles(lambda: engine.limits), retry_after_s=0)
     with pytest.raises(AdapterUnavailable, match="changed while it was being loaded"):
         await store.ensure(version)
     assert (engine.unloads, store.resident) == ([version.key], ())
@@ -162,7 +201,7 @@ async def test_adapters_outside_the_allowed_folders_are_not_loaded(
     engine: CountingEngine, register: Register, tmp_path: Path
 ) -> None:
     version = register("legal")
-    store = AdapterStore(engine, roots=(tmp_path / "medical",))
+    store = AdapterStore(engine, AdapterFiles(lambda: engine.limits, roots=(tmp_path / "medical",)))
     with pytest.raises(AdapterUnavailable, match="outside LORELAY_ADAPTER_ROOTS"):
         await store.ensure(version)
     with pytest.raises(ConfigurationError, match="outside LORELAY_ADAPTER_ROOTS"):
@@ -174,7 +213,9 @@ async def test_a_missing_folder_is_looked_for_again_after_a_while(
     engine: CountingEngine, register: Register, tmp_path: Path
 ) -> None:
     now = 0.0
-    store = AdapterStore(engine, retry_after_s=10, clock=lambda: now)
+    store = AdapterStore(
+        engine, AdapterFiles(lambda: engine.limits), retry_after_s=10, clock=lambda: now
+    )
     version = register("legal")
     shutil.move(tmp_path / "legal", tmp_path / "away")
     with pytest.raises(AdapterUnavailable, match="no folder"):
@@ -192,7 +233,9 @@ async def test_a_failure_says_for_how_long_it_stays(
     engine: CountingEngine, register: Register, tmp_path: Path
 ) -> None:
     now = 0.0
-    store = AdapterStore(engine, retry_after_s=10, clock=lambda: now)
+    store = AdapterStore(
+        engine, AdapterFiles(lambda: engine.limits), retry_after_s=10, clock=lambda: now
+    )
     version = register("legal")
     shutil.rmtree(tmp_path / "legal")
     for seconds in (0.0, 9.9):

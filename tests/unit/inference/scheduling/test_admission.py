@@ -29,14 +29,14 @@ class Runs:
         self._ends: dict[int, asyncio.Event] = {}
         self.tasks: dict[int, asyncio.Task[None]] = {}
 
-    def add(self, *requests: InferenceRequest) -> None:
+    def add(self, *requests: InferenceRequest, has_waited: bool = False) -> None:
         for asked in requests:
             offset = asked.origin.offset
             self._ends[offset] = asyncio.Event()
-            self.tasks[offset] = asyncio.create_task(self._hold(asked))
+            self.tasks[offset] = asyncio.create_task(self._hold(asked, has_waited))
 
-    async def _hold(self, asked: InferenceRequest) -> None:
-        async with self.admission.turn(asked):
+    async def _hold(self, asked: InferenceRequest, has_waited: bool) -> None:
+        async with self.admission.turn(asked, has_waited=has_waited):
             self.begun.append(asked.origin.offset)
             await self._ends[asked.origin.offset].wait()
 
@@ -172,3 +172,37 @@ async def test_there_is_room_while_half_of_the_places_are_free_and_nobody_waits(
         await runs.end(number)
     runs.admission.pause()
     assert not runs.admission.is_roomy
+
+
+async def test_what_waits_for_a_held_adapter_gets_no_turn_but_who_has_waited_is_next() -> None:
+    admission = Admission(1)
+    runs = Runs(admission)
+    with admission.holding("a"):
+        runs.add(request(1, adapter="a"), request(2, adapter="b"))
+        await settle()
+        assert runs.begun == [2]
+        runs.add(request(3, adapter="b"))
+        runs.add(request(4, adapter="a"), has_waited=True)
+        await settle()
+        assert admission.waiting == 3
+        await runs.end(2)
+        assert runs.begun == [2, 4]
+        await runs.end(4)
+        assert runs.begun == [2, 4, 3]
+        await runs.end(3)
+        assert admission.waiting == 1
+    await settle()
+    assert runs.begun == [2, 4, 3, 1]
+
+
+async def test_who_has_waited_and_gives_up_leaves_no_trace() -> None:
+    admission = Admission(1)
+    runs = Runs(admission)
+    runs.add(request(1))
+    await settle()
+    runs.add(request(2), has_waited=True)
+    await settle()
+    await runs.cancel(2)
+    assert admission.waiting == 0
+    await runs.end(1)
+    assert admission.running == 0

@@ -184,3 +184,56 @@ def test_a_costly_item_waits_until_its_flow_has_saved_up_and_no_longer() -> None
     push(scheduler, [dear])
     push(scheduler, (Item(n, adapter="cheap") for n in range(1, 20)))
     assert 2 <= drain(scheduler).index(dear) <= 4
+
+
+def test_what_is_held_is_left_out_and_the_others_go() -> None:
+    scheduler = Scheduler[Item]()
+    a1, a2, a3 = (Item(number, adapter="a") for number in range(3))
+    b1 = Item(3, adapter="b")
+    push(scheduler, [a1, a2, b1])
+    scheduler.hold("a")
+    push(scheduler, [a3])
+    assert drain(scheduler) == [b1]
+    assert len(scheduler) == 3
+    scheduler.free("a")
+    assert drain(scheduler) == [a1, a2, a3]
+
+
+def test_what_two_hold_is_free_once_both_free_it() -> None:
+    scheduler = Scheduler[Item]()
+    push(scheduler, [Item(1)])
+    scheduler.hold("a")
+    scheduler.hold("a")
+    scheduler.free("a")
+    assert scheduler.pop() is None
+    scheduler.free("a")
+    assert scheduler.pop() == Item(1)
+
+
+def test_what_is_held_waits_in_every_priority() -> None:
+    scheduler = Scheduler[Item]()
+    scheduler.hold("a")
+    high, other, low = Item(1, 9), Item(2, 1, "b"), Item(3, 1)
+    push(scheduler, [high, other, low])
+    assert drain(scheduler) == [other]
+    scheduler.free("a")
+    assert drain(scheduler) == [high, low]
+
+
+def test_what_is_held_may_be_taken_out() -> None:
+    scheduler = Scheduler[Item]()
+    push(scheduler, [Item(1), Item(2)])
+    scheduler.hold("a")
+    assert scheduler.remove(Item(1))
+    scheduler.free("a")
+    assert drain(scheduler) == [Item(2)]
+
+
+def test_adapters_are_told_in_the_order_of_their_turns() -> None:
+    scheduler = Scheduler[Item]()
+    a, b, c = Item(1), Item(2, adapter="b"), Item(3, 9, "c")
+    push(scheduler, [a, b, Item(4), Item(5, adapter=None), c])
+    scheduler.hold("a")
+    assert list(scheduler.upcoming()) == ["c", "b", "a"]
+    assert drain(scheduler) == [c, b, Item(5, adapter=None)]
+    assert list(scheduler.upcoming()) == ["a"]

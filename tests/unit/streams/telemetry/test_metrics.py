@@ -287,8 +287,20 @@ def test_the_workers_own_figures(worker: WorkerMetrics) -> None:
     worker.count_retry("engine")
     worker.observe_adapter_load(0.2, ok=True)
     worker.observe_adapter_load(0.1, ok=False)
+    worker.observe_adapter_fetch(0.3, 1000)
+    worker.observe_adapter_fetch(0.3, 0)
+    worker.count_adapter_eviction()
+    worker.count_disk_eviction()
+    worker.count_cold_request("unheard-of-v1@1.0.0")
+    worker.set_store_bytes(1000)
     worker.set_resident_adapters(3)
     assert value(worker, "lorelay_worker_flush_responses_sum") == 16
     assert value(worker, "lorelay_worker_retries_total", category="engine") == 1
     assert value(worker, "lorelay_worker_adapter_load_seconds_count", outcome="error") == 1
+    assert value(worker, "lorelay_worker_adapter_fetch_seconds_count", outcome="ok") == 1
+    assert value(worker, "lorelay_worker_adapter_fetched_bytes_total") == 1000
+    for place in ("engine", "disk"):
+        assert value(worker, "lorelay_worker_adapter_evictions_total", place=place) == 1
+    assert value(worker, "lorelay_worker_cold_requests_total", adapter="other") == 1
+    assert value(worker, "lorelay_worker_adapter_store_bytes") == 1000
     assert value(worker, "lorelay_worker_adapters_resident") == 3

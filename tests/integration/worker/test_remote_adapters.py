@@ -1,0 +1,156 @@
+"""Adapters that lie on S3 or behind HTTPS: registered by the command, fetched by workers."""
+
+import json
+import re
+import shutil
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from s3fs import S3FileSystem
+
+from cli.main import main
+from schemas.records import Query
+from tests.integration.worker.conftest import RunningWorker, Starter, eventually
+from tests.servers.https import Answer, HttpsServer, https_server
+from tests.servers.s3 import S3Server, s3_server
+from tests.unit.streams.registry.factories import metadata, write_adapter
+
+KEY = "legal-qa-v1@1.2.0"
+WEIGHTS = "adapter_model.safetensors"
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    with s3_server() as server:
+        for name, value in server.variables.items():
+            monkeypatch.setenv(name, value)
+        S3FileSystem.clear_instance_cache()
+        yield server
+        S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpsServer]:
+    (tmp_path / "https").mkdir()
+    with https_server(tmp_path / "https") as server:
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.authority))
+        yield server
+
+
+@pytest.fixture
+def start(start_worker: Starter, tmp_path: Path) -> Callable[[str], RunningWorker]:
+    """Starts a worker that may fetch from there, and keeps what it fetches in ``store``."""
+
+    def started(source: str) -> RunningWorker:
+        return start_worker(
+            LORELAY_ADAPTER_SOURCES=source,
+            LORELAY_ADAPTER_STORE=str(tmp_path / "store"),
+            LORELAY_ADAPTER_IDLE_SECONDS="1",
+            LORELAY_SERVED_MODEL_NAME="demo-base",
+            LORELAY_MODEL_VERSION="1.0",
+        )
+
+    return started
+
+
+@pytest.fixture
+def register(
+    kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[RunningWorker, str, str], int]:
+    """`lorelay adapters register`, with a metadata file that says where the rest lies."""
+
+    def registered(worker: RunningWorker, uri: str, source: str) -> int:
+        monkeypatch.setenv("LORELAY_KAFKA", kafka)
+        monkeypatch.setenv("LORELAY_TOPIC_PREFIX", worker.topics.prefix)
+        monkeypatch.setenv("LORELAY_ADAPTER_SOURCES", source)
+        file = tmp_path / "elsewhere.json"
+        file.write_text(json.dumps(metadata(vllm={"adapter_path": uri})))
+        with pytest.raises(SystemExit) as left:
+            main(["adapters", "register", str(file)])
+        return int(left.value.code or 0)
+
+    return registered
+
+
+Register = Callable[[RunningWorker, str, str], int]
+Start = Callable[[str], RunningWorker]
+
+
+def metric(worker: RunningWorker, name: str) -> float:
+    (member,) = worker.fleet.of_role("worker")
+    address = worker.fleet.address(member).read_text().strip()
+    with urllib.request.urlopen(f"http://{address}/metrics") as answer:
+        found = re.search(rf"^{re.escape(name)} (\S+)$", answer.read().decode(), re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def test_an_adapter_on_s3_is_registered_and_served(
+    start: Start, register: Register, s3: S3Server, tmp_path: Path
+) -> None:
+    uri = s3.put(write_adapter(tmp_path / "source"), "lora/legal")
+    source = f"s3://{s3.bucket}/lora"
+    worker = start(source)
+    assert register(worker, uri, source) == 0
+    shutil.rmtree(tmp_path / "source")
+    first = worker.response(worker.request(Query(prompt="Wie lange?"), adapter=KEY))
+    assert (first.status, first.adapter) == ("ok", KEY)
+    (kept,) = (tmp_path / "store" / "adapters").iterdir()
+    size = sum(file.stat().st_size for file in kept.iterdir())
+    eventually(
+        lambda: metric(worker, "lorelay_worker_adapter_store_bytes") == size or None, "the bytes"
+    )
+    assert metric(worker, f'lorelay_worker_cold_requests_total{{adapter="{KEY}"}}') <= 1
+    assert metric(worker, 'lorelay_worker_adapter_load_seconds_count{outcome="ok"}') == 1
+    assert metric(worker, 'lorelay_worker_adapter_fetch_seconds_count{outcome="ok"}') == 1
+    assert metric(worker, "lorelay_worker_adapter_fetched_bytes_total") == size
+
+
+def test_a_silent_server_holds_up_nobody_elses_requests(
+    start: Start, register: Register, https: HttpsServer, tmp_path: Path
+) -> None:
+    uri = https.put(write_adapter(tmp_path / "source"), "legal")
+    worker = start(https.uri)
+    assert register(worker, uri, https.uri) == 0
+    path = f"/legal/{WEIGHTS}"
+    whole = https.files[path]
+    https.files[path] = replace(whole, sent=100, hangs=True)
+    waiting = [worker.request(Query(prompt="x"), adapter=KEY) for _ in range(100)]
+    others = worker.request(Query(prompt="y"))
+    assert worker.response(others).status == "ok"
+    assert not {r.origin for r in worker.responses()} & set(waiting)
+    https.files[path] = whole
+    answers = eventually(
+        lambda: found if len(found := worker.responses()) == 101 else None, "all responses"
+    )
+    assert {answer.adapter for answer in answers if answer.origin in waiting} == {KEY}
+
+
+def test_a_worker_fetches_nothing_from_elsewhere_than_it_was_told(
+    start: Start, register: Register, https: HttpsServer, tmp_path: Path
+) -> None:
+    uri = https.put(write_adapter(tmp_path / "source"), "legal")
+    worker = start(f"{https.uri}/other")
+    assert register(worker, uri, https.uri) == 0
+    asked = len(https.asked)
+    error = worker.response(worker.request(Query(prompt="x"), adapter=KEY)).error
+    assert error is not None and "outside LORELAY_ADAPTER_SOURCES" in error.message
+    assert len(https.asked) == asked
+
+
+def test_what_can_not_be_fetched_is_not_registered(
+    start: Start,
+    register: Register,
+    https: HttpsServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    uri = https.put(write_adapter(tmp_path / "source"), "legal")
+    worker = start(https.uri)
+    https.files[f"/legal/{WEIGHTS}"] = Answer(status=404)
+    assert register(worker, uri, https.uri) == 1
+    assert f"{WEIGHTS} is not there" in capsys.readouterr().err.replace("\n", "")
+    assert register(worker, uri, "s3://models") == 1
+    assert "LORELAY_ADAPTER_SOURCES" in capsys.readouterr().err
