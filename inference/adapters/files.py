@@ -57,6 +57,12 @@ class AdapterFiles:
         if self._verify_files and is_remote(artifact.uri):
             (await self._shelved(version.key, artifact)).release()
 
+    def size_elsewhere(self, version: AdapterVersion) -> int:
+        """Bytes of its weights, if they have to be fetched; 0 for local ones."""
+        artifact = version.artifact
+        is_fetched = self._verify_files and artifact is not None and is_remote(artifact.uri)
+        return artifact.size_bytes if artifact is not None and is_fetched else 0
+
     async def folder(self, path: Path) -> AdapterFolder:
         """A folder that a setting names, checked. Raises UnsoundArtifact."""
         return await asyncio.to_thread(check_folder, path, base=self._base, roots=self._roots)

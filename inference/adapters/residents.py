@@ -1,4 +1,8 @@
-"""Which adapters an engine holds, who uses them, and which of them makes room. No I/O."""
+"""Which adapters an engine holds, who uses them, and which of them makes room. No I/O.
+
+The least used makes room, by its uses lately, and not the least recently used: most adapters are
+asked for seldom, and each of those would push out one that is asked for all the time.
+"""
 
 import asyncio
 from collections import Counter
@@ -9,6 +13,32 @@ from math import inf
 
 from inference.adapters.shelf import Shelved
 from inference.engine.protocol import LoadedAdapter
+
+#: After so many uses of any adapters an old use counts half.
+_HALF_LIFE = 512
+#: Adapters whose uses are remembered, whether they are here or not.
+_MOST_REMEMBERED = 4096
+
+
+class Uses:
+    """How often each key has been used lately."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, float] = {}
+        # A new use counts more than all before it did, which is the same as their fading.
+        self._weight = 1.0
+
+    def __getitem__(self, key: str) -> float:
+        return self._counts.get(key, 0.0)
+
+    def add(self, key: str) -> None:
+        """One more use."""
+        self._weight *= 2 ** (1 / _HALF_LIFE)
+        self._counts[key] = self[key] + self._weight
+        if self._weight > 1e100 or len(self._counts) > _MOST_REMEMBERED:
+            most = sorted(self._counts.items(), key=lambda entry: -entry[1])
+            self._counts = {k: uses / self._weight for k, uses in most[: _MOST_REMEMBERED // 2]}
+            self._weight = 1.0
 
 
 @dataclass(slots=True)
@@ -34,6 +64,7 @@ class Residents:
     def __init__(self, needs: Callable[[], Mapping[str, int]]) -> None:
         self._needs = needs
         self._held: dict[str, Resident] = {}
+        self._uses = Uses()
         self._claims: Counter[str] = Counter()
         self._leaving: str | None = None
         self._changed = asyncio.Event()
@@ -50,7 +81,8 @@ class Residents:
         return tuple(self._held)
 
     def get(self, key: str) -> Resident | None:
-        """The adapter, as used now."""
+        """The adapter, to be used now."""
+        self._uses.add(key)
         if (resident := self._held.pop(key, None)) is not None:
             self._held[key] = resident
         return resident
@@ -87,24 +119,26 @@ class Residents:
         while key == self._leaving:
             await self._changed.wait()
 
-    def spare(self, unless_needed_within: float = 0) -> str | None:
-        """The one that nobody uses and that is needed last; among those, used least recently.
+    def spare(self, for_one: str | None = None) -> str | None:
+        """The one that nobody uses and that is needed last; among those, the least used.
 
-        None where all are used, or wanted sooner than ``unless_needed_within``.
+        None where all are used, or are needed no later than ``for_one``.
         """
         needs = self._needs()
         unused = [key for key in self._held if not self._claims[key]]
-        last = max(unused, key=lambda key: needs.get(key, inf), default=None)
-        if last is None or needs.get(last, inf) < unless_needed_within:
+        last = max(unused, key=lambda key: (needs.get(key, inf), -self._uses[key]), default=None)
+        if last is None or (
+            for_one is not None and needs.get(last, inf) <= needs.get(for_one, inf)
+        ):
             return None
         return last
 
     async def until_spare(self) -> str:
-        """One that nobody uses. While there is none, the least recently used takes no more on."""
+        """One that nobody uses. While there is none, the least used takes no more on."""
         try:
             while (key := self.spare()) is None:
                 if self._leaving not in self._held:
-                    self._leaving = next(iter(self._held))
+                    self._leaving = min(self._held, key=self._uses.__getitem__)
                 await self._changed.wait()
         finally:
             self._leaving = None

@@ -1,8 +1,9 @@
 """Which adapter versions the engine holds, and how one gets there on its first request."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -26,6 +27,10 @@ class StoreObserver(Protocol):
 
     def count_adapter_eviction(self) -> None:
         """An adapter made room for another one in the engine."""
+
+
+class _NotNow(Exception):
+    """An early load that would take the place of an adapter that is needed sooner."""
 
 
 class AdapterStore:
@@ -52,6 +57,8 @@ class AdapterStore:
         self._residents = Residents(needs)
         self._preloaded: dict[str, str] = {}
         self._loading: dict[str, asyncio.Task[LoadedAdapter]] = {}
+        # How many wait for an adapter in earnest.
+        self._demanded: Counter[str] = Counter()
         self._failures = Failures(retry_after_s, clock)
         self._making_room = asyncio.Lock()
 
@@ -69,6 +76,14 @@ class AdapterStore:
         """Whether `using` begins at once."""
         return self._residents.is_free(version.key) and version.key not in self._preloaded
 
+    def holds(self, key: str) -> bool:
+        """Whether it is loaded, or just being loaded."""
+        return key in self._residents or key in self._loading
+
+    def is_known_to_fail(self, version: AdapterVersion) -> bool:
+        """Whether `ensure` raises from memory."""
+        return self._failures.known(version) is not None
+
     @asynccontextmanager
     async def using(self, version: AdapterVersion) -> AsyncIterator[LoadedAdapter]:
         """The version, loaded in the engine, where it stays until the end. Raises as `ensure`."""
@@ -85,8 +100,49 @@ class AdapterStore:
         key = version.key
         if key in self._preloaded:
             await self._adopt(version)
-        if (resident := self._residents.get(key)) is not None:
-            return resident.loaded
+        with self._demanding(key):
+            while True:
+                if (resident := self._residents.get(key)) is not None:
+                    return resident.loaded
+                try:
+                    return await self._loaded(version)
+                except _NotNow:
+                    pass  # of an early load: this one takes its place
+
+    def has_room_early(self, key: str) -> bool:
+        """Whether `load_early` would find a place."""
+        is_full = len(self._residents) >= self._engine.limits.max_cpu_loras > 0
+        return not is_full or self._residents.spare(for_one=key) is not None
+
+    async def load_early(self, version: AdapterVersion) -> None:
+        """Load it for what waits, unless that took the place of one that is needed sooner.
+
+        Raises as `ensure`.
+        """
+        if not self.holds(version.key):
+            with suppress(_NotNow):
+                await self._loaded(version)
+
+    async def fetch_early(self, version: AdapterVersion) -> None:
+        """Bring it to this host's disk for what waits. Raises as `ensure`."""
+        try:
+            await self._files.fetch(version)
+        except AdapterUnavailable as error:
+            self._failures.remember(version, error)
+            raise
+
+    @contextmanager
+    def _demanding(self, key: str) -> Iterator[None]:
+        self._demanded[key] += 1
+        try:
+            yield
+        finally:
+            self._demanded[key] -= 1
+            if not self._demanded[key]:
+                del self._demanded[key]
+
+    async def _loaded(self, version: AdapterVersion) -> LoadedAdapter:
+        key = version.key
         if key not in self._loading:
             if (known := self._failures.known(version)) is not None:
                 raise known.with_traceback(None)
@@ -103,7 +159,8 @@ class AdapterStore:
                 adapter = LoadedAdapter(
                     module.name, str(found.path), found.config.rank, files=found.files
                 )
-                await self._place(Resident(adapter))
+                with self._demanding(module.name):
+                    await self._place(Resident(adapter))
             except (UnsoundArtifact, AdapterUnavailable) as error:
                 raise ConfigurationError(f"lora_modules: {module.name}: {error}") from error
             self._preloaded[module.name] = found.sha256
@@ -142,25 +199,31 @@ class AdapterStore:
 
     async def _load(self, version: AdapterVersion) -> LoadedAdapter:
         began = self._clock()
-        is_loaded = False
         try:
             resident = await self._files.ready(version)
             await self._place(resident)
-            is_loaded = True
-            self._failures.forget(version.key)
-            return resident.loaded
+        except _NotNow:
+            raise
         except AdapterUnavailable as error:
             self._failures.remember(version, error)
+            self._observe(began, False)
             raise
-        finally:
-            if self._observer is not None:
-                self._observer.observe_adapter_load(self._clock() - began, is_loaded)
+        except BaseException:
+            self._observe(began, False)
+            raise
+        self._failures.forget(version.key)
+        self._observe(began, True)
+        return resident.loaded
+
+    def _observe(self, began: float, is_loaded: bool) -> None:
+        if self._observer is not None:
+            self._observer.observe_adapter_load(self._clock() - began, is_loaded)
 
     async def _place(self, resident: Resident) -> None:
         try:
             async with self._making_room:
                 while len(self._residents) >= self._engine.limits.max_cpu_loras > 0:
-                    await self._make_room()
+                    await self._make_room(resident.loaded.key)
                 await self._engine.load(resident.loaded)
                 await self._check_unchanged(resident.loaded)
                 self._residents.add(resident)
@@ -168,8 +231,15 @@ class AdapterStore:
             resident.release()
             raise
 
-    async def _make_room(self) -> None:
-        await self.unload(await self._residents.until_spare())
+    async def _make_room(self, key: str) -> None:
+        """Somebody's waiting is worth any place, and what comes early only one needed later."""
+        if self._demanded[key]:
+            spare = await self._residents.until_spare()
+        elif (found := self._residents.spare(for_one=key)) is None:
+            raise _NotNow(key)
+        else:
+            spare = found
+        await self.unload(spare)
         if self._observer is not None:
             self._observer.count_adapter_eviction()
 

@@ -79,6 +79,7 @@ class EngineSettings(BaseSettings):
     http_timeout_s: float = Field(600.0, gt=0, description="Longest wait for its next byte.")
 
     service_ms: NonNegativeFloat = Field(0.0, description="What the echo engine takes a request.")
+    load_ms: NonNegativeFloat = Field(0.0, description="And to load an adapter.")
     crash_on: str | None = Field(
         None, description="The echo engine dies of a prompt that holds this: for trying it out."
     )

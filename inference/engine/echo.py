@@ -32,6 +32,7 @@ class EchoEngine:
     """Answers ``[adapter] last message``, one token a word.
 
     ``limits.max_num_seqs`` requests are served at once, ``service_ms`` each, the others wait.
+    An adapter takes ``load_ms`` to load, beside what runs.
     It dies of a prompt that holds ``crash_on``, as vLLM may of one that its kernels can't take,
     and its whole process of ``kill_on``, as where the kernel ends all that a container runs.
     """
@@ -41,11 +42,13 @@ class EchoEngine:
         limits: EngineLimits,
         *,
         service_ms: float = 0.0,
+        load_ms: float = 0.0,
         crash_on: str | None = None,
         kill_on: str | None = None,
     ) -> None:
         self._limits = limits
         self._service_s = service_ms / 1000
+        self._load_s = load_ms / 1000
         self._crash_on = crash_on
         self._kill_on = kill_on
         self._slots = Slots(limits.max_num_seqs)
@@ -70,11 +73,13 @@ class EchoEngine:
 
     async def load(self, adapter: LoadedAdapter) -> None:
         """Take the adapter in as a real engine would, without reading its weights."""
-        async with self._running.changing(adapter.key):
+        async with self._running.changing(adapter.key) as change:
             loaded = self._running.adapters
             if adapter.key not in loaded:
                 check_loadable(adapter, self._limits, len(loaded))
                 check_folder(adapter)
+                with change.interruptible():
+                    await asyncio.sleep(self._load_s)
                 self._running.admit(adapter)
 
     async def unload(self, key: str) -> None:

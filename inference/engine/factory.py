@@ -28,6 +28,7 @@ def make_engine(kind: EngineKind, settings: EngineSettings) -> Engine:
             return EchoEngine(
                 _echo_limits(settings),
                 service_ms=settings.service_ms,
+                load_ms=settings.load_ms,
                 crash_on=settings.crash_on,
                 kill_on=settings.kill_on,
             )

@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 
 from inference.adapters.fetch import Fetcher
 from inference.adapters.files import AdapterFiles
+from inference.adapters.prefetch import Prefetcher
 from inference.adapters.shelf import Shelf
 from inference.adapters.store import AdapterStore
 from inference.engine.config import EngineSettings, load_settings
@@ -36,6 +37,7 @@ from streams.parts import started
 from streams.process import Process
 from streams.registry.artifact import BaseModules, base_modules
 from streams.registry.follow import RegistryFollower
+from streams.registry.reader import Registry
 from streams.telemetry.metrics import WorkerMetrics
 
 log = logging.getLogger(__name__)
@@ -93,7 +95,9 @@ class WorkerProcess(Process):
             chunks = await started(ChunkSender(settings, codec), parts)
             batch = self._limits.max_num_seqs
             admission = Admission(settings.max_running or batch + max(1, batch // 8))
-            store = await self._open_store(admission)
+            files = await self._open_files()
+            store = await self._open_store(files, admission)
+            prefetcher = self._prefetch(store, files, admission, follower.registry)
             cancellations = Cancellations(settings, codec)
             shadowing = Shadowing(
                 settings,
@@ -109,6 +113,7 @@ class WorkerProcess(Process):
             serving = Serving(
                 engine=self._engine,
                 store=store,
+                prefetcher=prefetcher,
                 admission=admission,
                 registry=follower,
                 cancellations=cancellations,
@@ -124,7 +129,7 @@ class WorkerProcess(Process):
             )
             cancellations.listen(serving.cancel)
             await started(cancellations, parts)
-            supervision = self._supervise(admission, store, serving)
+            supervision = self._supervise(admission, store, serving, prefetcher)
             consumer = self._consume(serving)
             heartbeat = Heartbeat(
                 settings,
@@ -134,35 +139,61 @@ class WorkerProcess(Process):
             )
             parts.push_async_callback(heartbeat.stop)
             gauges = self._update_gauges(consumer, store, follower, supervision, admission)
-            await self._until_stopped(consumer, serving, supervision, [heartbeat.run(), gauges])
+            await self._until_stopped(
+                consumer, serving, supervision, [heartbeat.run(), gauges, prefetcher.run()]
+            )
 
-    async def _open_store(self, admission: Admission) -> AdapterStore:
+    async def _open_files(self) -> AdapterFiles:
         settings, engine = self._settings, self._engine_settings
-        served_there = (settings.engine, engine.http_adapters) == ("http", "served")
         fetcher = Fetcher(
             self._shelf,
             settings,
             most_at_once=settings.adapter_fetches,
             on_fetched=self._metrics.observe_adapter_fetch,
         )
-        files = AdapterFiles(
+        return AdapterFiles(
             lambda: self._limits,
             base=await self._base_modules(),
             roots=settings.adapter_roots,
             fetcher=fetcher,
-            verify_files=not served_there,
+            verify_files=(settings.engine, engine.http_adapters) != ("http", "served"),
         )
+
+    async def _open_store(self, files: AdapterFiles, admission: Admission) -> AdapterStore:
         store = AdapterStore(
             self._engine,
             files,
             needs=lambda: {key: turn for turn, key in enumerate(admission.upcoming())},
             observer=self._metrics,
         )
-        await store.preload(engine.lora_modules)
+        await store.preload(self._engine_settings.lora_modules)
         return store
 
+    def _prefetch(
+        self,
+        store: AdapterStore,
+        files: AdapterFiles,
+        admission: Admission,
+        registry: Registry,
+    ) -> Prefetcher:
+        settings = self._settings
+        return Prefetcher(
+            store,
+            files,
+            upcoming=admission.upcoming,
+            version=registry.get,
+            places=self._limits.max_cpu_loras,
+            most_at_once=settings.adapter_fetches,
+            # Beside what is needed first there is room for what comes next.
+            max_bytes=settings.adapter_store_bytes // 2,
+        )
+
     def _supervise(
-        self, admission: Admission, store: AdapterStore, serving: Serving
+        self,
+        admission: Admission,
+        store: AdapterStore,
+        serving: Serving,
+        prefetcher: Prefetcher,
     ) -> Supervision:
         supervision = Supervision(
             self._engine,
@@ -170,7 +201,7 @@ class WorkerProcess(Process):
             is_ours=self._settings.engine != "http",
             stall_seconds=self._settings.stall_seconds,
             end_running=serving.end_running,
-            prepare=lambda: self._prepare_again(store),
+            prepare=lambda: self._prepare_again(store, prefetcher),
         )
         serving.on_engine_death = supervision.look_now
         serving.on_fault = self.fail
@@ -232,11 +263,12 @@ class WorkerProcess(Process):
             with suppress(asyncio.CancelledError):
                 await consuming
 
-    async def _prepare_again(self, store: AdapterStore) -> None:
+    async def _prepare_again(self, store: AdapterStore, prefetcher: Prefetcher) -> None:
         """What a started engine is given, as the first one was."""
         self._metrics.count_engine_restart()
         store.forget()
         await store.preload(self._engine_settings.lora_modules)
+        prefetcher.look()
 
     async def _base_modules(self) -> BaseModules | None:
         """What adapters may change in the base model; empty where its files aren't here."""

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from aiokafka import ConsumerRecord, TopicPartition
 
+from inference.adapters.prefetch import Prefetcher
 from inference.adapters.store import AdapterStore
 from inference.engine.protocol import Completion, Delta, Engine, LoadedAdapter
 from inference.scheduling.admission import Admission
@@ -75,6 +76,7 @@ class Serving:
         *,
         engine: Engine,
         store: AdapterStore,
+        prefetcher: Prefetcher,
         admission: Admission,
         registry: RegistryFollower,
         cancellations: Cancellations,
@@ -91,6 +93,7 @@ class Serving:
     ) -> None:
         self._engine = engine
         self._store = store
+        self._prefetcher = prefetcher
         self._admission = admission
         self._registry = registry
         self._cancellations = cancellations
@@ -234,6 +237,8 @@ class Serving:
         self, record: Record, request: InferenceRequest, work: _Work
     ) -> tuple[Completion, str | None]:
         candidates = await self._candidates(request)
+        if candidates:
+            self._prefetcher.wants(candidates[0].key)
         with ExitStack() as cold:
             async with self._turn(request, work):
                 if not candidates or self._store.is_ready(candidates[0]):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from inference.adapters.residents import Resident, Residents
+from inference.adapters.residents import Resident, Residents, Uses
 from inference.engine.protocol import LoadedAdapter
 
 
@@ -16,11 +16,34 @@ def holding(*keys: str, needs: Mapping[str, int] | None = None) -> Residents:
     return residents
 
 
-def test_the_least_recently_used_is_spared_first() -> None:
+def test_the_least_used_is_spared_first_and_among_equals_the_least_recently_used() -> None:
     residents = holding("a", "b", "c")
-    residents.get("a")
+    assert residents.spare() == "a"
+    for key in ("a", "a", "b", "c"):
+        residents.get(key)
     assert residents.spare() == "b"
-    assert residents.keys == ("b", "c", "a")
+    assert residents.keys == ("a", "b", "c")
+
+
+def test_uses_fade() -> None:
+    residents = holding("a", "b")
+    for key in ["a"] * 20 + ["b"] * 10:
+        residents.get(key)
+    assert residents.spare() == "b"
+    for _ in range(4 * 512):
+        residents.get("another")
+    for _ in range(2):
+        residents.get("b")
+    assert residents.spare() == "a"
+
+
+def test_uses_are_remembered_of_so_many_and_no_more() -> None:
+    uses = Uses()
+    for number in range(10_000):
+        uses.add("often")
+        uses.add(str(number))
+    assert uses["often"] > 100 * uses["9999"] > 0
+    assert uses["0"] == 0
 
 
 def test_what_is_claimed_stays() -> None:
@@ -38,10 +61,11 @@ def test_what_is_needed_last_goes_before_what_is_needed_sooner() -> None:
     assert holding("a", "b", "c", needs={"a": 0}).spare() == "b"
 
 
-def test_what_is_needed_sooner_than_said_stays() -> None:
-    residents = holding("a", "b", needs={"a": 1, "b": 4})
-    assert residents.spare(unless_needed_within=4) == "b"
-    assert residents.spare(unless_needed_within=5) is None
+def test_only_what_is_needed_later_makes_room_for_what_comes_early() -> None:
+    residents = holding("a", "b", needs={"a": 1, "b": 4, "c": 3, "d": 5})
+    assert residents.spare(for_one="c") == "b"
+    assert residents.spare(for_one="d") is None
+    assert residents.spare(for_one="nobody waits for it") is None
 
 
 async def test_while_all_are_used_the_first_that_is_not_goes() -> None:
@@ -55,7 +79,7 @@ async def test_while_all_are_used_the_first_that_is_not_goes() -> None:
         assert residents.is_free("a")
 
 
-async def test_the_least_recently_used_takes_no_more_on_while_it_is_waited_for() -> None:
+async def test_the_least_used_takes_no_more_on_while_it_is_waited_for() -> None:
     residents = holding("a", "b")
     with residents.claim("b"):
         with residents.claim("a"):
