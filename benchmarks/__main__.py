@@ -24,6 +24,7 @@ _BENCHMARKS = {
     "latency": "ms that both hops add over the engine at low load, and where they go",
     "echo-gpu": "requests/s over an engine of fixed service rate that takes no CPU",
     "fairness": "what a hot adapter's backlog makes the queries of others wait",
+    "affinity": "cold requests and imbalance of 200 adapters on 4 workers, simulated and real",
     "memory": "how much router and worker grow over 300,000 different queries",
     "vllm": "requests/s through Kafka over AsyncLLM alone and over vLLM's HTTP server",
     _SWEEP: "what defaults rest on: router_batch, encoder_threads, flush_linger; only if named",

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+
 from benchmarks.adapters import base_model, register, stand_ins
 from cli.stack.broker import NAME as BROKER
 from cli.stack.broker import running_broker
@@ -53,7 +55,7 @@ class Stack:
         return members | {BROKER: int(self._state.pid_file(BROKER).read_text())}
 
     def start(self, *kinds: str, variables: Mapping[str, str] | None = None) -> None:
-        """Starts a router or a worker or both, and waits until they are ready.
+        """Starts routers and workers, and waits until they are ready; worker-2 is a worker, too.
 
         ``variables`` are LORELAY_* variables, which what the user has set overrides.
         """
@@ -69,7 +71,7 @@ class Stack:
         for name in kinds:
             self._records[name] = self._processes.start(
                 name,
-                [*dying_with_us(), sys.executable, "-P", "-m", "cli.main", name],
+                [*dying_with_us(), sys.executable, "-P", "-m", "cli.main", _command(name)],
                 environment
                 | {
                     "LORELAY_INSTANCE": name,
@@ -82,6 +84,11 @@ class Stack:
         """Ends members, all of them where none is named."""
         ending = {name: self._records.pop(name) for name in names or tuple(self._records)}
         self._processes.stop(ending, _STOP_SECONDS)
+
+    def metrics(self, name: str) -> str:
+        """What a member counts, as Prometheus reads it."""
+        address = self._state.address_file(name).read_text().strip()
+        return httpx.get(f"http://{address}/metrics", trust_env=False).text
 
     def register(self, folders: list[Path]) -> None:
         """Registers adapters; whoever runs already follows within a moment."""
@@ -105,7 +112,7 @@ class Stack:
 
 
 @contextmanager
-def running_stack(variables: Mapping[str, str]) -> Iterator[Stack]:
+def running_stack(variables: Mapping[str, str], partitions: int = PARTITIONS) -> Iterator[Stack]:
     """A broker with our topics; ``variables`` are for every member that is started.
 
     Everything is stopped and deleted at the end.
@@ -115,7 +122,7 @@ def running_stack(variables: Mapping[str, str]) -> Iterator[Stack]:
         # As `lorelay up` starts it: what is measured is what users have.
         with running_broker(folder, starts_fast=False) as kafka:
             stack = Stack(folder, kafka, variables)
-            asyncio.run(create_topics(stack.settings, stack.settings.topics.specs(PARTITIONS)))
+            asyncio.run(create_topics(stack.settings, stack.settings.topics.specs(partitions)))
             try:
                 yield stack
             finally:
@@ -143,6 +150,10 @@ def base_variables(adapter: Path) -> dict[str, str]:
 def echo_variables(**echo: float) -> dict[str, str]:
     """The echo engine's settings, such as service_ms and max_num_seqs, as variables."""
     return {f"LORELAY_{name.upper()}": f"{value:g}" for name, value in echo.items()}
+
+
+def _command(name: str) -> str:
+    return name.partition("-")[0]
 
 
 def clean_environment() -> dict[str, str]:
