@@ -188,17 +188,17 @@ class Shadowing:
         version = self._registry.get(key)
         if version is None:
             raise asyncio.CancelledError
-        adapter = await self._store.ensure(version)
         query = replace(request.query, priority=0, stream=False)
-        asked = generation(replace(request, query=query), adapter)
-        asked = replace(asked, request_id=f"{SHADOW}-{asked.request_id}")
         try:
-            async for part in self._engine.generate(asked):
-                if isinstance(part, Completion):
-                    base_model = str(self._limits.base_model)
-                    made = answer(request, part, key, base_model, self._now())
-                    # It began when there was room: its time from the query on says nothing.
-                    return replace(made, timing=replace(made.timing, total_ms=None))
+            async with self._store.using(version) as adapter:
+                asked = generation(replace(request, query=query), adapter)
+                asked = replace(asked, request_id=f"{SHADOW}-{asked.request_id}")
+                async for part in self._engine.generate(asked):
+                    if isinstance(part, Completion):
+                        base_model = str(self._limits.base_model)
+                        made = answer(request, part, key, base_model, self._now())
+                        # It began when there was room: its time from the query on says nothing.
+                        return replace(made, timing=replace(made.timing, total_ms=None))
         except EngineUnavailable:
             self._fatal.add(key)
             raise

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from inference.adapters.files import AdapterFiles
 from inference.adapters.store import AdapterStore
 from inference.engine.echo import EchoEngine
 from inference.engine.protocol import EngineLimits
@@ -49,7 +50,7 @@ class Shadowed:
         self._settings = settings
         limits = EngineLimits(BaseModel("tiny"), 128, PLACES, 2, 2, 16)
         self.engine = EchoEngine(limits, **engine)  # type: ignore[arg-type]
-        self.store = AdapterStore(self.engine)
+        self.store = AdapterStore(self.engine, AdapterFiles(lambda: self.engine.limits))
         self.admission = Admission(PLACES)
         self.registry = Registry()
         self.metrics = WorkerMetrics(CollectorRegistry())
