@@ -18,10 +18,11 @@ from schemas.errors import ChangeRefused, ConfigurationError
 from schemas.records import Canary
 from streams.canary.measures import MARGINS, Measure
 from streams.kafka.settings import KafkaSettings
+from streams.registry.change import Change, Intent
 from streams.registry.follow import RegistryFollower
-from streams.registry.lifecycle import Change, Intent, canary_started
 from streams.registry.reader import Registry
 from streams.registry.references import newest
+from streams.registry.trials import canary_started
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 #: What the metrics topic keeps, less what a judge may come late.

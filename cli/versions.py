@@ -18,7 +18,8 @@ from schemas.codec import Codec
 from schemas.json_form import to_json
 from schemas.records import LifecycleEvent, TrafficShare
 from streams.kafka.settings import KafkaSettings
-from streams.registry.lifecycle import Change, Intent, promoted, retired, rolled_back
+from streams.registry.change import Change, Intent
+from streams.registry.lifecycle import promoted, retired, rolled_back
 from streams.registry.lifecycle import split as split_over
 from streams.registry.reader import Registry
 from streams.registry.references import family_of, newest, weights

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final
 
 from schemas.records import AdapterMetrics, Canary, Feedback, Response
-from streams.canary.evidence import Counts, Evidence, Numbers
+from streams.canary.comparison import Comparison, as_number
 from streams.canary.measures import MARGINS, WORDS, Measure, Slowness, Window
 
 ALPHA: Final = 0.05
@@ -28,8 +28,6 @@ PREHISTORY: Final = timedelta(minutes=5)
 _COMPLETE_AFTER: Final = timedelta(seconds=5)
 #: Shown to be fine before a promotion. Ratings and rejects may be too few for that.
 _REQUIRED: Final = (Measure.ERRORS, Measure.SLOW)
-_MOST: Final = 1e12  # of evidence, as it is written down
-_NONE: Final = Counts(0, 0)
 
 
 class Outcome(Enum):
@@ -57,41 +55,6 @@ class _Stretch:
     others: Window = field(default_factory=Window)
 
 
-class _Comparison:
-    """One measure: the margin, and what speaks for and against the canary.
-
-    A window with outcomes of one side alone proves nothing; it waits for the other side's.
-    """
-
-    def __init__(self, measure: Measure, margin: float) -> None:
-        self.measure = measure
-        self.margin = margin
-        self.worse = Evidence(margin, against_fine=True)
-        self.fine = Evidence(margin, against_fine=False)
-        self.canary, self.others = _NONE, _NONE
-        self._waiting = _NONE, _NONE
-
-    def learn(self, others: Counts) -> None:
-        self.worse.learn(others)
-        self.fine.learn(others)
-
-    def add(self, canary: Counts, others: Counts) -> None:
-        self.canary, self.others = _sum(self.canary, canary), _sum(self.others, others)
-        canary, others = _sum(self._waiting[0], canary), _sum(self._waiting[1], others)
-        self._waiting = canary, others
-        if canary.number and others.number:
-            self.worse.add(canary, others)
-            self.fine.add(canary, others)
-            self._waiting = _NONE, _NONE
-
-    def shares(self) -> tuple[float, float] | None:
-        """The bad share of the canary and that of the others; None where one has nothing."""
-        if not self.canary.number or not self.others.number:
-            return None
-        mine, theirs = (float(c.bad) / float(c.number) for c in (self.canary, self.others))
-        return mine, theirs
-
-
 class Trial:
     """One canary beside the versions that serve, ``others``; each ``id@version``."""
 
@@ -104,7 +67,7 @@ class Trial:
         # Of a shadow only the errors compare: it runs where there is room, not as others do.
         measures = (Measure.ERRORS,) if plan.shadow else tuple(Measure)
         self._comparisons = [
-            _Comparison(m, min(max(plan.tolerated.get(m.value, MARGINS[m]), 0.0), 0.99))
+            Comparison(m, min(max(plan.tolerated.get(m.value, MARGINS[m]), 0.0), 0.99))
             for m in measures
         ]
         self._required = [m for m in _REQUIRED if m in measures]
@@ -180,8 +143,8 @@ class Trial:
             if shares := comparison.shares():
                 figures[f"canary_bad_{measure}"], figures[f"others_bad_{measure}"] = shares
             figures[f"margin_{measure}"] = comparison.margin
-            figures[f"evidence_{measure}_worse"] = _evidence(comparison.worse.log)
-            figures[f"evidence_{measure}_fine"] = _evidence(comparison.fine.highest)
+            figures[f"evidence_{measure}_worse"] = as_number(comparison.worse.highest)
+            figures[f"evidence_{measure}_fine"] = as_number(comparison.fine.highest)
         figures["evidence_needed_worse"] = math.exp(self._log_worse)
         figures["evidence_needed_fine"] = math.exp(self._log_fine)
         return figures
@@ -218,60 +181,41 @@ class Trial:
             _join(self._canary_total, stretch.canary)
             _join(self._others_total, stretch.others)
 
-    def _worse(self) -> _Comparison | None:
-        """The measure that speaks most clearly against the canary, if one does clearly enough."""
-        worst = max(self._comparisons, key=lambda comparison: float(comparison.worse.log))
-        return worst if worst.worse.log >= self._log_worse else None
+    def _worse(self) -> Comparison | None:
+        """The measure that speaks most clearly against the canary, if one does clearly enough.
 
-    def _needed(self) -> list[_Comparison]:
+        Or has done: a judge that catches up must not miss what one who looked would have seen.
+        """
+        worst = max(self._comparisons, key=lambda comparison: float(comparison.worse.highest))
+        return worst if worst.worse.highest >= self._log_worse else None
+
+    def _needed(self) -> list[Comparison]:
         return [c for c in self._comparisons if c.measure in self._required]
 
-    def _sentence_on(self, comparison: _Comparison) -> str:
+    def _sentence_on(self, comparison: Comparison) -> str:
         return (
             f"Its {WORDS[comparison.measure]} is worse than the others' by more than "
-            f"{_points(comparison)}: {_both(comparison)} (evidence "
-            f"{_evidence(comparison.worse.log):.3g}, {math.exp(self._log_worse):.0f} needed)."
+            f"{comparison.margin_in_words()}: {comparison.in_words()} (evidence "
+            f"{as_number(comparison.worse.highest):.3g}, {math.exp(self._log_worse):.0f} needed)."
         )
 
-    def _sentence_on_open(self, comparisons: list[_Comparison]) -> str:
+    def _sentence_on_open(self, comparisons: list[Comparison]) -> str:
         asked = self._canary_total.tally.num_requests
         shown = " and ".join(
-            f"its {WORDS[c.measure]} is within {_points(c)} of the others' "
-            f"(evidence {_evidence(c.fine.highest):.3g}, {math.exp(self._log_fine):.0f} needed)"
+            f"its {WORDS[c.measure]} is within {c.margin_in_words()} of the others' "
+            f"(evidence {as_number(c.fine.highest):.3g}, {math.exp(self._log_fine):.0f} needed)"
             for c in comparisons
         )
         return f"After {asked} answers it is not shown that {shown}: give it more share or time."
 
     def _sentence_on_passed(self) -> str:
         shown = ", ".join(
-            f"{WORDS[c.measure]} within {_points(c)} of the others' ({_both(c)})"
+            f"{WORDS[c.measure]} within {c.margin_in_words()} of the others' ({c.in_words()})"
             for c in self._needed()
         )
         return (
             f"In {self._canary_total.tally.num_requests} answers it is shown to be fine: {shown}."
         )
-
-
-def _both(comparison: _Comparison) -> str:
-    """The shares side by side; ratings as people give them."""
-    mine, theirs = comparison.shares() or (0.0, 0.0)
-    if comparison.measure is Measure.RATINGS:
-        return f"{1 - mine:.2f} against {1 - theirs:.2f}"
-    return f"{mine:.1%} against {theirs:.1%}"
-
-
-def _points(comparison: _Comparison) -> str:
-    if comparison.measure is Measure.RATINGS:
-        return f"{comparison.margin:g}"
-    return f"{100 * comparison.margin:g} points"
-
-
-def _evidence(log: Numbers) -> float:
-    return min(math.exp(min(float(log), 50.0)), _MOST)
-
-
-def _sum(one: Counts, other: Counts) -> Counts:
-    return Counts(one.number + other.number, one.bad + other.bad)
 
 
 def _summary(window: Window) -> dict[str, float]:

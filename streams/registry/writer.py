@@ -23,9 +23,10 @@ from streams.kafka.transactions import Fenced
 from streams.kafka.writer_schemas import WriterSchemas
 from streams.parts import Assembly, started
 from streams.registry.candidate import Candidate
+from streams.registry.change import Change, Intent
 from streams.registry.examples import record_key, split
 from streams.registry.follow import RegistryFollower
-from streams.registry.lifecycle import Change, Intent, registered
+from streams.registry.lifecycle import registered
 from streams.registry.reader import Registry
 from streams.registry.validation import Novelty, check_engines, compare, live
 

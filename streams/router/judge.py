@@ -25,14 +25,9 @@ from streams.kafka.acls import judge_acls
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.table import TableReader
 from streams.parts import started
-from streams.registry.lifecycle import (
-    Change,
-    Intent,
-    canary_failed,
-    canary_passed,
-    canary_undecided,
-)
+from streams.registry.change import Change, Intent
 from streams.registry.reader import Registry
+from streams.registry.trials import canary_failed, canary_passed, canary_undecided
 from streams.registry.writer import RegistryWriter
 from streams.telemetry.canary import CanaryMetrics
 
@@ -142,6 +137,10 @@ class Judge:
                         await self._judge(hearing)
                 except (KafkaError, LorelayError) as error:
                     log.warning("judging canaries: %s; trying again", error)
+                    pause = _AGAIN_SECONDS
+                except Exception:
+                    # Users are served all the same: no trial may end the router.
+                    log.exception("judging canaries failed; trying again")
                     pause = _AGAIN_SECONDS
                 await asyncio.sleep(pause)
         finally:

@@ -25,6 +25,7 @@ from streams.kafka.acls import (
     Acl,
     client_acls,
     gateway_acls,
+    judge_acls,
     operator_acls,
     router_acls,
     worker_acls,
@@ -34,6 +35,7 @@ from streams.kafka.settings import KafkaSettings
 from tests.certificates import Authority
 from tests.chaos.fleet import ROOT, Fleet, Member
 from tests.integration.security.secured_broker import MARKER, Listener, SecuredBroker, password
+from tests.unit.streams.registry.factories import write_adapter
 
 _SECONDS = 60.0
 USER = {
@@ -76,6 +78,10 @@ class Secured:
     def grant(self, *roles: str) -> None:
         for role in roles:
             self.broker.grant(role, self.acls(role))
+
+    def let_judge(self) -> None:
+        """Grants the router what deciding on canaries takes."""
+        self.broker.grant("router", judge_acls(self.topics))
 
     def create_topics(self) -> None:
         self.grant("operator")
@@ -215,6 +221,37 @@ def test_a_query_is_answered_with_least_rights_each_as_its_own_principal(
         assert done.returncode == 0, done.stderr
     for role in roles:
         assert "lorelay_" in secured.get(role, "/metrics")
+    assert secured.fleet.crashed() == []
+
+
+def test_a_router_decides_on_canaries_only_where_it_may(
+    with_passwords: Secured, tmp_path: Path
+) -> None:
+    secured = with_passwords
+    secured.create_topics()
+    secured.grant("router")
+    secured.await_ready(secured.start("router"))
+    folders = [
+        write_adapter(tmp_path / number, seed=seed, adapter_version=number)
+        for seed, number in enumerate(("1.0.0", "1.1.0"))
+    ]
+    registered = secured.command("operator", "adapters", "register", *map(str, folders))
+    assert registered.returncode == 0, registered.stderr
+    begun = secured.command("operator", "adapters", "canary", "legal-qa-v1", "--for", "1s")
+    assert begun.returncode == 0, begun.stderr
+    deadline = time.monotonic() + _SECONDS
+    while "judging canaries" not in (log := secured.fleet.log("router").read_text()):
+        assert time.monotonic() < deadline, "never said that it may not judge"
+        time.sleep(0.1)
+    assert "user router lacks " in log
+    assert f"Write on topic {secured.topics.adapters}" in log
+    assert "lists a judge's rights" in log
+
+    secured.let_judge()
+    while "canary_undecided" not in (
+        told := secured.command("operator", "adapters", "history", "--json").stdout
+    ):
+        assert time.monotonic() < deadline + _SECONDS, f"never decided: {told}"
     assert secured.fleet.crashed() == []
 
 

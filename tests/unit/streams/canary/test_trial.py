@@ -197,6 +197,17 @@ def test_a_judge_that_takes_over_comes_to_the_same_evidence() -> None:
     assert first.figures() == second.figures()
 
 
+def test_one_that_catches_up_does_not_miss_what_would_have_been_seen() -> None:
+    trial = Trial(PLAN, {OLD})
+    for second in range(0, 500, 10):
+        failing = 100 <= second < 140
+        trial.add_window(window(second, OLD, [100.0] * 40))
+        trial.add_window(window(second, NEW, [100.0] * (0 if failing else 10), errors=10 * failing))
+    verdict = trial.look(after(520))
+    assert verdict is not None
+    assert verdict.outcome is Outcome.ROLL_BACK
+
+
 def test_the_partitions_of_a_window_count_together_and_late_ones_later() -> None:
     trial = Trial(PLAN, {OLD})
     for partition in range(4):

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from schemas.records import AdapterVersion
-from streams.registry.lifecycle import Change, Intent, registered
+from streams.registry.change import Change, Intent
+from streams.registry.lifecycle import promoted, registered
 from streams.registry.reader import Registry
 from tests.unit.streams.registry.factories import NOW, version
 
@@ -49,6 +50,17 @@ class Life:
         return {
             share.adapter.partition("@")[2]: share.weight for share in self.registry.shares(family)
         }
+
+
+def now(life: Life, wanted: AdapterVersion) -> AdapterVersion:
+    """The version as the registry has it."""
+    found = life.registry.get(wanted.key)
+    assert found is not None
+    return found
+
+
+def promote(life: Life, wanted: AdapterVersion) -> None:
+    life.do(promoted, now(life, wanted))
 
 
 def of_two_majors() -> Life:
