@@ -49,7 +49,7 @@ demo: models $(IMPORTED) ## Start everything and watch queries find their adapte
 	@.venv/bin/python examples/demo.py $(ARGS)
 
 ##@ Develop
-.PHONY: test test-system lint soak chaos bench bench-selection bench-scale lock clean distclean
+.PHONY: test test-system lint dashboards soak chaos bench bench-selection bench-scale lock clean distclean
 test: test-most test-kafka ## Checks and every test
 
 # Most tests wait for something: two lanes side by side take little more than one.
@@ -72,6 +72,9 @@ lint: $(STREAMS) ## Ruff, strict mypy, import rules
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy --strict
 	@.venv/bin/lint-imports
+
+dashboards: $(STREAMS) ## Write docker/grafana anew from dashboards/
+	@.venv/bin/python -m dashboards
 
 soak: setup models ## The exactly-once promise under kills, and fuzzing, at full length
 	@$(call pytest,.venv,tests/chaos tests/unit/test_fuzzed_decoders.py --soak)
