@@ -49,7 +49,7 @@ demo: models $(IMPORTED) ## Start everything and watch queries find their adapte
 	@.venv/bin/python examples/demo.py $(ARGS)
 
 ##@ Develop
-.PHONY: test lint soak chaos bench bench-selection bench-scale lock clean distclean
+.PHONY: test test-system lint dashboards soak chaos bench bench-selection bench-scale lock clean distclean
 test: test-most test-kafka ## Checks and every test
 
 # Most tests wait for something: two lanes side by side take little more than one.
@@ -63,11 +63,18 @@ test-most:
 test-kafka:
 	@$(call pytest,.venv,$(KAFKA))
 
+test-system: setup ## With Debian's Prometheus, kcat, Chromium; fetches what is missing, as root
+	@tests/system/install
+	@$(call pytest,.venv,tests/system)
+
 lint: $(STREAMS) ## Ruff, strict mypy, import rules
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy --strict
 	@.venv/bin/lint-imports
+
+dashboards: $(STREAMS) ## Write docker/grafana anew from dashboards/
+	@.venv/bin/python -m dashboards
 
 soak: setup models ## The exactly-once promise under kills, and fuzzing, at full length
 	@$(call pytest,.venv,tests/chaos tests/unit/test_fuzzed_decoders.py --soak)
@@ -111,7 +118,7 @@ clean: ## Stop the local stack and remove what it wrote; models stay
 	  .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 distclean: clean ## Remove the environments, the broker and the models too
-	@rm -rf .venv .venv-worker .venv-peers .uv .broker .lorelay
+	@rm -rf .venv .venv-worker .venv-peers .uv .broker .lorelay .system
 
 # $(call pytest,ENVIRONMENT,PATHS): nothing to run, or nothing collected (5), is no failure. Lanes
 # write whole lines.

@@ -42,7 +42,7 @@ COMMANDS = (
     Entry("adapters", "cli.adapters:app", "Register, show, promote and split adapters.", _QUERIES),
     Entry("selection", "cli.selection:app", "Measure the selection; find what to mend.", _QUERIES),
     Entry("dead-letters", "cli.dead_letters:app", "What could not be handled.", _QUERIES),
-    Entry("metrics", "cli.metrics:metrics", "Show figures by adapter.", _QUERIES),
+    Entry("metrics", "cli.metrics:app", "Figures by adapter; a sink for them.", _QUERIES),
     Entry("train", "cli.train:train", "Train an adapter from examples.", _QUERIES),
     Entry("topics", "cli.topics:app", "Create missing topics; check the others.", _QUERIES),
     Entry("settings", "cli.settings:settings", "List the settings of a process.", _PROCESSES),

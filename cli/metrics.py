@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cli.metrics_sink import sink
 from cli.query_client import no_topic, quieten_clients, unreachable
 from schemas.codec import Codec
 from schemas.errors import DecodeError
@@ -31,7 +32,17 @@ _POLL_MS = 500
 _FETCH_WAIT_MS = 100
 
 
+app = typer.Typer(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+)
+app.command()(sink)
+
+
+@app.callback()
 def metrics(
+    context: typer.Context,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on showing them, until Ctrl-C.")
     ] = False,
@@ -42,6 +53,8 @@ def metrics(
     window: Annotated[float, typer.Option(min=1, help="Seconds to look back.")] = 60.0,
 ) -> None:
     """Show requests, errors and latencies of each adapter version, from the metrics topic."""
+    if context.invoked_subcommand is not None:
+        return
     quieten_clients()
     settings = KafkaSettings()
     length = timedelta(seconds=window)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from streams.kafka.settings import KafkaSettings
 from streams.telemetry.server import MetricsServer
+from streams.telemetry.tracing import open_tracing
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Process(ABC):
     def __init__(self, kind: str, settings: ProcessSettings) -> None:
         self.name = settings.instance or f"{kind}-{os.getpid()}"
         self.prometheus = CollectorRegistry()
+        self.tracing = open_tracing(kind, self.name)
         self.is_stopping = asyncio.Event()
         self._process_settings = settings
         self._waiting_for: str | None = "starting"
@@ -143,6 +145,7 @@ class Process(ABC):
         finally:
             stopping.cancel()
             await server.stop()
+            await asyncio.to_thread(self.tracing.close)
 
     def _stop(self, number: int) -> None:
         if self.is_stopping.is_set():

@@ -126,6 +126,7 @@ class WorkerProcess(Process):
                 metrics=self._metrics,
                 name=self.name,
                 max_attempts=settings.max_attempts,
+                tracing=self.tracing,
             )
             cancellations.listen(serving.cancel)
             await started(cancellations, parts)

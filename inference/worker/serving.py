@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any, TypeAlias
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -19,6 +20,7 @@ from inference.worker.chunks import ChunkSender
 from inference.worker.journal import Journal
 from inference.worker.retries import after_deaths, again, back_off, check_deaths
 from inference.worker.shadow import Shadowing
+from inference.worker.trace_steps import trace_generation
 from schemas.codec import Codec
 from schemas.errors import (
     AdapterUnavailable,
@@ -32,7 +34,16 @@ from schemas.errors import (
     RequestError,
     as_request_error,
 )
-from schemas.records import BASE, PREVIOUS, AdapterVersion, InferenceRequest, Origin, Query, Routing
+from schemas.records import (
+    BASE,
+    PREVIOUS,
+    AdapterVersion,
+    InferenceRequest,
+    Origin,
+    Query,
+    Response,
+    Routing,
+)
 from schemas.topics import Topics
 from streams.interruption import Interruption
 from streams.kafka.answers import error_response, response_outputs
@@ -43,6 +54,7 @@ from streams.kafka.output import Output, event_headers
 from streams.kafka.writer_schemas import WriterSchemas
 from streams.registry.follow import RegistryFollower
 from streams.telemetry.metrics import WorkerMetrics
+from streams.telemetry.tracing import UNTOLD, NoTracing, Trace, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +71,8 @@ class _Work:
 
     task: "asyncio.Task[None]" = field(init=False)
     interruption: Interruption = field(default_factory=Interruption)
+    trace: Trace = UNTOLD
+    began_at: float = field(default_factory=perf_counter)
     query_id: str | None = None
     is_running: bool = False
     has_streamed: bool = False
@@ -89,6 +103,7 @@ class Serving:
         metrics: WorkerMetrics,
         name: str,
         max_attempts: int,
+        tracing: Tracing | None = None,
         now: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._engine = engine
@@ -106,6 +121,7 @@ class Serving:
         self._metrics = metrics
         self._name = name
         self._max_attempts = max_attempts
+        self._tracing = tracing or NoTracing()
         self._now = now
         self._works: dict[tuple[TopicPartition, int], _Work] = {}
 
@@ -113,6 +129,9 @@ class Serving:
         """Starts a task for the record."""
         place = (TopicPartition(record.topic, record.partition), record.offset)
         work = self._works[place] = _Work()
+        work.trace = self._tracing.begin(
+            record.topic, record.partition, record.offset, record.headers, work.began_at
+        )
         work.task = asyncio.create_task(self._serve(record, place, work))
         work.task.add_done_callback(lambda task: self._ended(place, work))
 
@@ -145,7 +164,10 @@ class Serving:
         # After a rebalance the same record may be in work again.
         if self._works.get(place) is work:
             del self._works[place]
-        if not work.task.cancelled() and (error := work.task.exception()) is not None:
+        if work.task.cancelled():
+            work.trace.fail("lost")
+            work.trace.end()
+        elif (error := work.task.exception()) is not None:
             # Whatever it was, the record must not wait here for ever: others shall have it.
             log.critical("%s@%d was not answered", *place, exc_info=error)
             self.on_fault(f"a request could not be answered: {error!r}")
@@ -156,7 +178,7 @@ class Serving:
             self.consumer.finish(*place, outputs)
         except RecordTooLarge as error:
             log.error("%s@%d: the answer does not fit a record: %s", *place, error)
-            refusal = self._refusal(record, request, error)
+            refusal = self._refusal(record, request, error, work.trace)
             self.consumer.finish_with_what_fits(*place, refusal)
 
     async def _outputs(
@@ -168,7 +190,8 @@ class Serving:
         except LorelayError as error:
             self._metrics.count_decode_error(record.topic)
             unreadable = _unreadable(record)
-            return unreadable, self._refusal(record, unreadable, as_request_error(error))
+            refusal = self._refusal(record, unreadable, as_request_error(error), work.trace)
+            return unreadable, refusal
         request = after_deaths(request, self._journal.deaths(record))
         return request, await self._ending(record, request, work)
 
@@ -180,10 +203,10 @@ class Serving:
         try:
             return await self._answer(record, request, work)
         except RequestError as error:
-            return self._after_error(record, request, error)
+            return self._after_error(record, request, error, work.trace)
         except Exception as error:
             log.exception("serving %s failed", request.origin)
-            return self._after_error(record, request, as_request_error(error))
+            return self._after_error(record, request, as_request_error(error), work.trace)
         finally:
             if deadline is not None:
                 deadline.cancel()
@@ -210,10 +233,7 @@ class Serving:
             completion, adapter = await self._in_its_turn(record, request, work)
         base_model = str(self._engine.limits.base_model)
         response = answer(request, completion, adapter, base_model, self._now())
-        outputs = response_outputs(
-            self._codec, self._topics, response, request.query, self._name, record.headers
-        )
-        self._metrics.observe(response)
+        outputs = self._response(record, request, response, work.trace)
         self._shadowing.offer(request, record.headers)
         return outputs
 
@@ -261,6 +281,8 @@ class Serving:
     ) -> AsyncIterator[None]:
         async with self._admission.turn(request, has_waited=has_waited):
             work.is_running = True
+            if not has_waited:
+                work.trace.step("queue", work.began_at)
             try:
                 yield
             finally:
@@ -321,7 +343,7 @@ class Serving:
         self, request: InferenceRequest, adapter: LoadedAdapter | None, headers: Any, work: _Work
     ) -> Completion:
         served_by = adapter.key if adapter else None
-        sequence = 0
+        sequence, began_at = 0, perf_counter()
         async for part in self._engine.generate(generation(request, adapter)):
             if isinstance(part, Delta):
                 work.has_streamed = True
@@ -332,25 +354,53 @@ class Serving:
                 await self._chunks.send(
                     request, sequence, "", served_by, headers, part.finish_reason
                 )
+            trace_generation(work.trace, began_at, request, part, served_by, self._engine.limits)
             return part
         raise EngineError("The engine ended the request without an answer.")
 
+    def _response(
+        self, record: Record, request: InferenceRequest, response: Response, trace: Trace
+    ) -> list[Output]:
+        outputs = response_outputs(
+            self._codec,
+            self._topics,
+            response,
+            request.query,
+            self._name,
+            trace.hand_on(self._topics.responses, record.headers),
+            trace.end,
+        )
+        self._metrics.observe(response)
+        return outputs
+
     def _after_error(
-        self, record: Record, request: InferenceRequest, error: RequestError
+        self, record: Record, request: InferenceRequest, error: RequestError, trace: Trace
     ) -> Sequence[Output]:
         retry = again(request, error, max_attempts=self._max_attempts, now=self._now())
         if retry is not None:
             self._metrics.count_retry(error.category)
+            trace.fail(error.category)
             headers = event_headers(
-                "InferenceRequest", request.query.id or "", self._name, record.headers
+                "InferenceRequest",
+                request.query.id or "",
+                self._name,
+                trace.hand_on(self._topics.requests, record.headers),
             )
             value = self._codec.encode(retry)
-            # To the same partition: the adapter is here.
-            return [Output(self._topics.requests, value, record.key, record.partition, headers)]
-        return self._refusal(record, request, error)
+            output = Output(
+                self._topics.requests,
+                value,
+                record.key,
+                # The adapter is here.
+                record.partition,
+                headers,
+                on_committed=trace.end,
+            )
+            return [output]
+        return self._refusal(record, request, error, trace)
 
     def _refusal(
-        self, record: Record, request: InferenceRequest, error: RequestError
+        self, record: Record, request: InferenceRequest, error: RequestError, trace: Trace
     ) -> list[Output]:
         response = error_response(
             error,
@@ -361,10 +411,8 @@ class Serving:
             attempt=request.attempt,
             created_at=request.query.created_at,
         )
-        outputs = response_outputs(
-            self._codec, self._topics, response, request.query, self._name, record.headers
-        )
-        self._metrics.observe(response)
+        trace.fail(error.category)
+        outputs = self._response(record, request, response, trace)
         if error.dead_letter:
             self._metrics.count_dead_letter(record.topic, error.category)
             outputs.append(

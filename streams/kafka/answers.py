@@ -1,5 +1,6 @@
 """How a response leaves, whoever writes it: to the responses topic, and where it was asked to."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from schemas.codec import Codec
@@ -10,13 +11,19 @@ from streams.kafka.output import Headers, Output, event_headers
 
 
 def response_outputs(
-    codec: Codec, topics: Topics, response: Response, query: Query, source: str, headers: Headers
+    codec: Codec,
+    topics: Topics,
+    response: Response,
+    query: Query,
+    source: str,
+    headers: Headers,
+    on_committed: Callable[[], None] | None = None,
 ) -> list[Output]:
     """The records of one response, for the transaction that finishes its request."""
     value = codec.encode(response)
     key = response.query_id.encode()
     sent = event_headers("Response", response.query_id, source, headers)
-    outputs = [Output(topics.responses, value, key, headers=sent)]
+    outputs = [Output(topics.responses, value, key, headers=sent, on_committed=on_committed)]
     reply = query.reply_to
     if reply is not None and topics.accepts_replies(reply.topic):
         # Whoever asked for the copy may have named a partition that is not there.

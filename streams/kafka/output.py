@@ -1,6 +1,6 @@
 """One record that a transaction produces, and the headers that all of ours carry."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from schemas.errors import RecordTooLarge
@@ -10,11 +10,12 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 #: W3C Trace Context's header, passed on through every hop.
 TRACEPARENT = "traceparent"
+TRACESTATE = "tracestate"
 #: The dead letter that a record was written again from, and how often that has happened by now.
 REDRIVEN_FROM = "lorelay.redriven.from"
 REDRIVEN_COUNT = "lorelay.redriven.count"
 
-_HANDED_ON = (TRACEPARENT, REDRIVEN_FROM, REDRIVEN_COUNT)
+_HANDED_ON = (TRACEPARENT, TRACESTATE, REDRIVEN_FROM, REDRIVEN_COUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Output:
     Its time is `timestamp_ms` (since 1970), else that of producing it.
 
     An optional one is left out, with a warning, where there is no such topic or partition.
+    `on_committed` is called once its transaction is.
     """
 
     topic: str
@@ -33,6 +35,7 @@ class Output:
     headers: Headers = field(default=())
     is_optional: bool = False
     timestamp_ms: int | None = None
+    on_committed: Callable[[], None] | None = field(default=None, compare=False, repr=False)
 
     @property
     def size(self) -> int:

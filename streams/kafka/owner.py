@@ -169,4 +169,7 @@ class PartitionOwner:
         for offset in batch:
             del self.unwritten[offset]
         self._on_transaction(len(batch), monotonic() - started, "committed")
+        for output in outputs:
+            if output.on_committed is not None:
+                output.on_committed()
         return True

@@ -74,7 +74,7 @@ class WriterSchemas:
 
     async def start(self) -> None:
         """Learns what is there and publishes what is missing. Raises: KafkaError."""
-        await self._reader.start()
+        await self.follow()
         missing = {
             fingerprint: text
             for fingerprint, text in written_schemas().items()
@@ -89,6 +89,10 @@ class WriterSchemas:
                 await producer.send_and_wait(
                     self._settings.topics.schemas, text.encode(), key=fingerprint.encode()
                 )
+
+    async def follow(self) -> None:
+        """Learns what is there, for who only reads, and publishes nothing. Raises: KafkaError."""
+        await self._reader.start()
 
     async def stop(self) -> None:
         """Ends following."""

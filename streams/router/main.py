@@ -113,6 +113,7 @@ class RouterProcess(Process):
             metrics=self._metrics,
             executor=self._executor,
             name=self.name,
+            tracing=self.tracing,
         )
         app = make_app(settings)
         partitions = OwnedPartitions(

@@ -38,7 +38,9 @@ from streams.router.decisions import (
 )
 from streams.router.knowledge import Knowledge
 from streams.router.observation import Observation
+from streams.router.trace_attributes import routing_attributes
 from streams.telemetry.metrics import RouterMetrics
+from streams.telemetry.tracing import NoTracing, Trace, Tracing
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,9 @@ class _Item:
     arrival: Arrival
     origin: Origin
     query: Query
+    trace: Trace
+    #: When it was read, as opposed to fetched (`perf_counter` seconds).
+    read_at: float = 0.0
     routing: Routing | None = None
     error: RequestError | None = None
 
@@ -78,6 +83,7 @@ class Router:
         metrics: RouterMetrics,
         executor: Executor,
         name: str,
+        tracing: Tracing | None = None,
         now: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._codec = codec
@@ -92,6 +98,7 @@ class Router:
         self._metrics = metrics
         self._executor = executor
         self._name = name
+        self._tracing = tracing or NoTracing()
         self._now = now
 
     async def work(self, arrivals: Sequence[Arrival]) -> list[Sequence[Output]]:
@@ -106,7 +113,10 @@ class Router:
     async def _read(self, arrival: Arrival) -> _Item:
         message = arrival.message
         origin = Origin(message.topic, message.partition, message.offset)
-        item = _Item(arrival, origin, Query())
+        trace = self._tracing.begin(
+            origin.topic, origin.partition, origin.offset, message.headers or (), arrival.at
+        )
+        item = _Item(arrival, origin, Query(), trace)
         try:
             item.query = await self._schemas.decode(Query, message.value or b"")
             validate_query(item.query, self._topics)
@@ -120,6 +130,8 @@ class Router:
             self._metrics.count_decode_error(message.topic)
         except Exception as error:
             item.error = self._fault(item, error)
+        item.read_at = perf_counter()
+        trace.step("receive", arrival.at, item.read_at)
         return item
 
     def _fault(self, item: _Item, error: Exception) -> RequestError:
@@ -154,6 +166,8 @@ class Router:
                 items[0].error = self._fault(items[0], error)
             return
         self._metrics.observe_batch(len(items), perf_counter() - started)
+        for item in items:
+            item.trace.step("encode", started, None, {"messaging.batch.message_count": len(items)})
         routings = [selected_routing(decision) for decision in decisions]
         for item, routing in zip(items, routings, strict=True):
             item.routing = split_routing(routing, self._registry, session_of(item.query))
@@ -181,18 +195,24 @@ class Router:
             item.arrival.at,
         )
         adapter = record.routing.adapter or BASE
+        self._trace_routing(item, record.routing)
+        headers = item.trace.hand_on(self._topics.requests, message.headers or ())
         output = Output(
             self._topics.requests,
             self._codec.encode(record),
             adapter.encode(),
             self._partitions.choose(adapter),
-            event_headers(
-                "InferenceRequest", item.query.id or "", self._name, message.headers or ()
-            ),
+            event_headers("InferenceRequest", item.query.id or "", self._name, headers),
+            on_committed=item.trace.end,
         )
         self._limits.check([output])
         self._metrics.observe_routing(record.routing, queue_ms(record))
         return output
+
+    def _trace_routing(self, item: _Item, routing: Routing) -> None:
+        if item.trace.is_recorded:
+            item.trace.step("route", item.read_at, None, routing_attributes(routing))
+            item.trace.describe({"messaging.message.id": item.query.id or ""})
 
     def _refusal(self, item: _Item, error: RequestError) -> list[Output]:
         message: Any = item.arrival.message
@@ -206,8 +226,15 @@ class Router:
             created_at=item.query.created_at,
         )
         self._metrics.observe(response)
+        item.trace.fail(error.category)
         outputs = response_outputs(
-            self._codec, self._topics, response, item.query, self._name, headers
+            self._codec,
+            self._topics,
+            response,
+            item.query,
+            self._name,
+            item.trace.hand_on(self._topics.responses, headers),
+            item.trace.end,
         )
         if error.dead_letter:
             self._metrics.count_dead_letter(message.topic, error.category)

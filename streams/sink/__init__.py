@@ -1,0 +1,1 @@
+"""Metric windows in a PostgreSQL table."""
