@@ -33,16 +33,15 @@ def status(
         console.print("Nothing runs in this folder; `lorelay up` starts a stack.")
     else:
         console.print(f"Kafka: [bold]{kafka}[/]", highlight=False)
-        if gateway is not None:
-            console.print(f"Gateway: [bold]{gateway}[/]", highlight=False)
+        if gateways := [process.serves for process in found if process.serves]:
+            console.print(f"Gateway: [bold]{', '.join(gateways)}[/]", highlight=False)
         console.print(_table(found))
     if not found or not all(process.ready for process in found):
         raise typer.Exit(1)
 
 
 def _table(processes: list[ProcessStatus]) -> Table:
-    columns = ("process", "pid", "state", "since", "serves", "metrics")
-    table = Table(*columns, box=None, pad_edge=False)
+    table = Table("process", "pid", "state", "since", "metrics", box=None, pad_edge=False)
     for process in processes:
         state = "[green]ready" if process.ready else f"[red]{process.waits_for}"
         table.add_row(
@@ -50,7 +49,6 @@ def _table(processes: list[ProcessStatus]) -> Table:
             str(process.pid or "-"),
             state,
             f"{datetime.fromisoformat(process.started).astimezone():%d %b %H:%M:%S}",
-            process.serves or "-",
             process.metrics or "-",
         )
     return table

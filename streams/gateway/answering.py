@@ -1,8 +1,8 @@
 """A request from its query to its last byte: sent, waited for, and written, whole or in pieces."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Final
@@ -67,16 +67,17 @@ class Answering(HttpResponse):
         """Ends every way a query can end."""
         assert self._query.id is not None
         try:
-            async with (
-                self._exchange.ask(self._query, self._received) as asked,
+            with (
+                self._exchange.ask(self._query) as asked,
                 _watched(receive, asked),
+                asked.interruption.interruptible(),
             ):
-                with asked.interruption.interruptible():
-                    if self._query.stream:
-                        await self._stream(asked, scope, receive, send)
-                    else:
-                        whole = self._whole(await asked.answer())
-                        await whole(scope, receive, send)
+                await self._exchange.send(asked, self._received)
+                if self._query.stream:
+                    await self._stream(asked, scope, receive, send)
+                else:
+                    whole = self._whole(await asked.answer())
+                    await whole(scope, receive, send)
         except RequestError as error:
             told = http_error(error, self._query.id)
             if not self._has_begun:
@@ -158,8 +159,8 @@ class Answering(HttpResponse):
             raise ClientTooSlow("The client takes its answer too slowly.") from error
 
 
-@asynccontextmanager
-async def _watched(receive: Receive, asked: Asked) -> AsyncIterator[None]:
+@contextmanager
+def _watched(receive: Receive, asked: Asked) -> Iterator[None]:
     """Ends the query when its client goes."""
 
     async def watch() -> None:

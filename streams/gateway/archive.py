@@ -125,6 +125,8 @@ class Archive:
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            # All that is read is there already: a fetch that waits for more only holds up the next.
+            fetch_max_wait_ms=1,
             **self._settings.client_kwargs(),
         )
 

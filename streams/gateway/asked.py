@@ -63,6 +63,11 @@ class Asked:
         self.interruption.end(error)
 
     @property
+    def is_sent(self) -> bool:
+        """Whether the broker has confirmed the query."""
+        return self._origin is not None
+
+    @property
     def is_answered(self) -> bool:
         """Whether the response is there."""
         return self.response is not None

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiokafka.errors import KafkaError
 
@@ -38,12 +38,11 @@ class Chunks:
         """How many streams are open."""
         return self._open
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[None]:
-        """Chunks that are written within the block are read."""
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """For a stream: chunks are read, from `follow` to the end of the block."""
         self._open += 1
         try:
-            await self._read()
             yield
         finally:
             self._open -= 1
@@ -51,7 +50,8 @@ class Chunks:
                 self._is_reading = False
                 self._tail.pause()
 
-    async def _read(self) -> None:
+    async def follow(self) -> None:
+        """Returns when what is written from now on will be read."""
         async with self._lock:
             if self._is_reading:
                 return

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -15,7 +15,7 @@ from schemas.records import Chunk, Query, Record, Response
 from schemas.topics import Topics
 from streams.gateway.asked import Asked
 from streams.gateway.chunks import Chunks
-from streams.gateway.failures import DuplicateId, Stopping, Unanswered
+from streams.gateway.failures import DuplicateId, KafkaUnavailable, Stopping, Unanswered
 from streams.gateway.sender import Header, Sender
 from streams.kafka.cancels import Cancellations
 from streams.kafka.writer_schemas import WriterSchemas
@@ -27,6 +27,7 @@ R = TypeVar("R", bound=Record)
 
 #: Whoever holds the query answers it at its deadline; that answer is waited for so long.
 _GRACE_SECONDS: Final = 5.0
+_LAST_CANCELS_SECONDS: Final = 5.0
 
 
 class Exchange:
@@ -44,6 +45,7 @@ class Exchange:
         metrics: GatewayMetrics,
         most: int,
         most_chars: int,
+        waits_for: Callable[[], str | None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._topics = topics
@@ -55,6 +57,7 @@ class Exchange:
         self.metrics = metrics
         self._most = most
         self._most_chars = most_chars
+        self._waits_for = waits_for
         self._now = now
         self._under_way: dict[bytes, Asked] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,24 +72,20 @@ class Exchange:
         """Whether a query of that id is waited for here."""
         return query_id.encode() in self._under_way
 
-    @asynccontextmanager
-    async def ask(self, query: Query, headers: Sequence[Header] = ()) -> AsyncIterator[Asked]:
-        """Sends a query that has an id; within the block its answer can be waited for.
+    @contextmanager
+    def ask(self, query: Query) -> Iterator[Asked]:
+        """Within the block a query that has an id can be sent, and its answer waited for.
 
-        Leaving the block before the response is there takes the query back. Raises: DuplicateId,
-        Overloaded, and what Sender.query does.
+        Leaving the block before the response is there, by Cancelled or by cancellation, takes the
+        query back. Raises: DuplicateId, Overloaded.
         """
         asked = self._admit(query)
         key = asked.query_id.encode()
         self._under_way[key] = asked
         self._is_idle.clear()
+        expiry = self._call_at_expiry(asked)
         try:
-            async with AsyncExitStack() as stack:
-                if query.stream:
-                    await stack.enter_async_context(self._chunks.reading())
-                asked.sent(await self._sender.query(query, headers))
-                expiry = self._call_at_expiry(asked)
-                stack.callback(expiry.cancel)
+            with self._chunks.held() if query.stream else nullcontext():
                 yield asked
         except (Cancelled, asyncio.CancelledError) as error:
             if asked.response is None:
@@ -94,9 +93,16 @@ class Exchange:
                 self._start(self._cancel(asked.query_id, reason))
             raise
         finally:
+            expiry.cancel()
             del self._under_way[key]
             if not self._under_way:
                 self._is_idle.set()
+
+    async def send(self, asked: Asked, headers: Sequence[Header] = ()) -> None:
+        """Sends the query, once its chunks would be read. Raises what Sender.query does."""
+        if asked.query.stream:
+            await self._chunks.follow()
+        asked.sent(await self._sender.query(asked.query, headers))
 
     def on_reply(self, key: bytes, value: bytes) -> None:
         """A record of the replies topic."""
@@ -122,21 +128,25 @@ class Exchange:
                 await self._is_idle.wait()
         except TimeoutError:
             for asked in tuple(self._under_way.values()):
+                fate = "goes on" if asked.is_sent else "may not have been sent"
                 asked.end(
                     Stopping(
-                        "The gateway stops. The query goes on: another gateway has its answer "
-                        f"at /v1/responses/{asked.query_id}."
+                        f"The gateway stops. The query {fate}: another gateway has its answer, if "
+                        f"there is one, at /v1/responses/{asked.query_id}."
                     )
                 )
 
     async def close(self) -> None:
-        """Returns when what was taken back has been told."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Returns when what was taken back has been told, if that can be soon."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_LAST_CANCELS_SECONDS)
 
     def _admit(self, query: Query) -> Asked:
         asked = Asked(query, self._most_chars)
         if self._is_closing:
             raise Stopping("The gateway stops; ask another one.")
+        if (reason := self._waits_for()) is not None:
+            raise KafkaUnavailable(f"No query can be sent now: {reason}.")
         if self.is_under_way(asked.query_id):
             raise DuplicateId(
                 f"A query of the id {asked.query_id} is under way: /v1/responses/{asked.query_id} "

@@ -80,7 +80,7 @@ class GatewayProcess(Process):
         settings = self._settings
         topics = settings.topics
         schemas = await started(WriterSchemas(settings, codec), parts)
-        follower = RegistryFollower(settings, codec)
+        follower = RegistryFollower(settings, codec, with_examples=False)
         follower.on_change(lambda: self._on_registry_change(follower))
         await started(follower, parts)
         base_models = await started(BaseModels(settings, codec), parts)
@@ -104,6 +104,7 @@ class GatewayProcess(Process):
             metrics=self._metrics,
             most=settings.gateway_requests,
             most_chars=settings.gateway_stream_chars,
+            waits_for=lambda: None if self.is_stopping.is_set() else self.waits_for,
         )
         self._metrics.watch(lambda: len(exchange), lambda: chunks.open)
         chunk_tail.listen(exchange.on_chunk)

@@ -1,5 +1,7 @@
 """Writes queries and cancels."""
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -17,6 +19,9 @@ from streams.kafka.output import event_headers
 from streams.kafka.settings import KafkaSettings
 
 _FRAME_BYTES: Final = 4096
+_STOP_SECONDS: Final = 5.0
+
+log = logging.getLogger(__name__)
 
 Header = tuple[str, bytes | None]
 
@@ -41,9 +46,12 @@ class Sender:
         await self._producer.start()
 
     async def stop(self) -> None:
-        """Sends what is left and disconnects."""
+        """Sends what is left, if that can be soon, and disconnects."""
         if self._producer is not None:
-            await self._producer.stop()
+            try:
+                await asyncio.wait_for(self._producer.stop(), _STOP_SECONDS)
+            except (KafkaError, TimeoutError) as error:
+                log.warning("queries or cancels may not have been sent: %r", error)
 
     async def query(self, query: Query, received: Sequence[Header] = ()) -> Origin:
         """Writes a query that has an id; its origin. `received` are headers to hand on.

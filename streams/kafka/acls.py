@@ -94,8 +94,8 @@ def worker_acls(topics: Topics, group: str) -> tuple[Acl, ...]:
 def gateway_acls(topics: Topics) -> tuple[Acl, ...]:
     """What a gateway needs: it asks for its clients, and finds what was asked before."""
     return (
-        *_topics(_READ, topics.responses, topics.chunks, topics.adapters, topics.examples),
-        *_topics(_READ, topics.traffic, topics.workers),
+        *_topics(_READ, topics.responses, topics.chunks, topics.adapters, topics.traffic),
+        *_topics(_READ, topics.workers),
         *_topics(_READ_WRITE, topics.queries, topics.cancels, topics.schemas),
         _replies(_READ, topics),
     )

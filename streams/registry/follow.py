@@ -19,9 +19,14 @@ _Record = tuple[str, bytes, bytes | None, int]
 
 
 class RegistryFollower:
-    """A Registry that is up to date once started, and stays so until stopped."""
+    """A Registry that is up to date once started, and stays so until stopped.
 
-    def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
+    Examples are most of what there is to read: who selects nothing does without.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, codec: Codec, *, with_examples: bool = True
+    ) -> None:
         topics = settings.topics
         self.registry = Registry()
         self._codec = codec
@@ -35,6 +40,8 @@ class RegistryFollower:
         self._changed = asyncio.Event()
         # The schemas first: a record of a newer version is then read at once.
         read = [topics.schemas, topics.adapters, topics.examples, topics.traffic]
+        if not with_examples:
+            read.remove(topics.examples)
         self._reader = TableReader(settings, read, self._on_record)
 
     def on_change(self, callback: Callable[[], None]) -> None:

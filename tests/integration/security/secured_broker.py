@@ -25,7 +25,7 @@ from tests.certificates import Authority, Certificate
 
 #: Part of every secret here: none of it may be seen anywhere.
 MARKER = "s3cret-m4rker"
-NAMES = ("admin", "router", "worker", "client", "operator", "stranger")
+NAMES = ("admin", "router", "worker", "gateway", "client", "operator", "stranger")
 
 Listener = Literal["SASL_SSL", "SSL"]
 

@@ -1,4 +1,4 @@
-"""Router, worker and commands on a cluster that grants each its own rights and no others."""
+"""Our processes and commands on a cluster that grants each its own rights and no others."""
 
 import asyncio
 import json
@@ -21,7 +21,14 @@ from schemas.codec import Codec
 from schemas.records import Response
 from schemas.topics import Topics
 from streams.kafka.access import AccessRefused
-from streams.kafka.acls import Acl, client_acls, operator_acls, router_acls, worker_acls
+from streams.kafka.acls import (
+    Acl,
+    client_acls,
+    gateway_acls,
+    operator_acls,
+    router_acls,
+    worker_acls,
+)
 from streams.kafka.admin import create_topics
 from streams.kafka.settings import KafkaSettings
 from tests.certificates import Authority
@@ -61,6 +68,7 @@ class Secured:
         return {
             "router": router_acls(self.topics, self.groups["router"]),
             "worker": worker_acls(self.topics, self.groups["worker"]),
+            "gateway": gateway_acls(self.topics),
             "client": client_acls(self.topics),
             "operator": operator_acls(self.topics),
         }[role]
@@ -77,8 +85,19 @@ class Secured:
     def start(self, role: str, **changes: str) -> Member:
         variables = self.broker.variables(role, self.listener) | changes
         return self.fleet.start(
-            role, role, LORELAY_ENGINE="echo", LORELAY_LOG_LEVEL="DEBUG", **variables
+            role,
+            role,
+            LORELAY_ENGINE="echo",
+            LORELAY_LOG_LEVEL="DEBUG",
+            LORELAY_GATEWAY_PORT="0",
+            LORELAY_GATEWAY_ADDRESS_FILE=str(self.folder / "gateway.api"),
+            **variables,
         )
+
+    def gateway(self) -> httpx.Client:
+        """The gateway's HTTP API."""
+        address = (self.folder / "gateway.api").read_text().strip()
+        return httpx.Client(base_url=f"http://{address}", trust_env=False, timeout=_SECONDS)
 
     def command(
         self, name: str, *arguments: str, **changes: str
@@ -171,14 +190,20 @@ def test_a_query_is_answered_with_least_rights_each_as_its_own_principal(
     secured: Secured,
 ) -> None:
     secured.create_topics()
-    secured.grant("router", "worker", "client")
-    secured.await_ready(secured.start("router"), secured.start("worker"))
+    roles = ("router", "worker", "gateway")
+    secured.grant(*roles, "client")
+    secured.await_ready(*(secured.start(role) for role in roles))
     asyncio.run(secured.write("client", secured.topics.queries, b"{broken"))
     for options in ((), ("--stream",)):
         asked = secured.command("client", "ask", "Guten Tag?", "--adapter", "base", *options)
         assert asked.returncode == 0, asked.stderr
         assert "Guten Tag?" in asked.stdout
     assert secured.command("client", "cancel", "q1").returncode == 0
+    with secured.gateway() as gateway:
+        for stream in (False, True):
+            body = {"id": f"q-{stream}", "model": "base", "prompt": "Guten Tag?", "stream": stream}
+            assert "Guten" in gateway.post("/v1/completions", json=body).text
+            assert "Guten Tag?" in gateway.get(f"/v1/responses/q-{stream}").text
     deadline = time.monotonic() + _SECONDS
     while secured.topics.queries not in secured.command("operator", "dead-letters", "list").stdout:
         assert time.monotonic() < deadline, "the broken query never became a dead letter"
@@ -188,7 +213,7 @@ def test_a_query_is_answered_with_least_rights_each_as_its_own_principal(
     ):
         done = secured.command("operator", *command)
         assert done.returncode == 0, done.stderr
-    for role in ("router", "worker"):
+    for role in roles:
         assert "lorelay_" in secured.get(role, "/metrics")
     assert secured.fleet.crashed() == []
 
@@ -198,9 +223,11 @@ def test_prompts_and_answers_are_in_no_log_whatever_becomes_of_them(
 ) -> None:
     secured = with_passwords
     secured.create_topics()
-    secured.grant("router", "worker", "client")
+    roles = ("router", "worker", "gateway")
+    secured.grant(*roles, "client")
     crashing = {"LORELAY_CRASH_ON": "poison", "LORELAY_MAX_MODEL_LEN": "512"}
-    secured.await_ready(secured.start("router"), secured.start("worker", **crashing))
+    worker = secured.start("worker", **crashing)
+    secured.await_ready(secured.start("router"), worker, secured.start("gateway"))
     asked: list[dict[str, Any]] = [
         {"prompt": SECRET, "adapter": "base"},
         {"prompt": SECRET},
@@ -225,10 +252,20 @@ def test_prompts_and_answers_are_in_no_log_whatever_becomes_of_them(
     assert by_code["unknown_adapter"] == by_code["deadline_exceeded"] == 1
     assert any(SECRET in (response.text or "") for response in responses)
     assert SECRET not in "".join(str(response.error) for response in responses)
-    for role in ("router", "worker"):
+    with secured.gateway() as gateway:
+        for over_http in (
+            {"prompt": SECRET},
+            {"prompt": SECRET, "stream": True},
+            {"prompt": SECRET, "n": 2},
+            {"prompt": [SECRET, SECRET]},
+            {"prompt": f"{SECRET} " * 1000},
+        ):
+            gateway.post("/v1/completions", json={"model": "base"} | over_http)
+        gateway.post("/v1/completions", content=SECRET.encode())
+    for role in roles:
         for path in ("/metrics", "/ready"):
             secured.get(role, path)
-    for role in ("router", "worker"):
+    for role in roles:
         log = secured.fleet.log(role).read_text(errors="replace")
         assert SECRET not in log
         assert SECRET.encode("unicode_escape").decode() not in log
@@ -276,7 +313,7 @@ def test_a_process_waits_for_its_rights_and_says_which(with_passwords: Secured) 
 def test_a_wrong_password_is_told_and_tried_again(with_passwords: Secured) -> None:
     secured = with_passwords
     wrong = {"LORELAY_KAFKA_PASSWORD": f"{MARKER}-wrong"}
-    for role in ("router", "worker"):
+    for role in ("router", "worker", "gateway"):
         member = secured.start(role, **wrong)
         secured.await_reason(role, f"it refuses user {role}")
         assert member.is_alive
