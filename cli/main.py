@@ -48,7 +48,7 @@ COMMANDS = (
     Entry("settings", "cli.settings:settings", "List the settings of a process.", _PROCESSES),
     Entry("router", "cli.router:router", "Route queries to adapters.", _PROCESSES),
     Entry("worker", "cli.worker:worker", "Answer requests with the engine.", _PROCESSES),
-    Entry("gateway", "cli.gateway:gateway", "Serve the HTTP API.", _PROCESSES),
+    Entry("gateway", "cli.gateway:app", "Serve the HTTP API; make keys for it.", _PROCESSES),
 )
 
 _HELP = """Serve many LoRA adapters of one base model from Kafka.

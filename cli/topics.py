@@ -17,6 +17,7 @@ from streams.kafka.acls import (
     gateway_acls,
     markdown_table,
     operator_acls,
+    registrar_acls,
     router_acls,
     worker_acls,
 )
@@ -79,6 +80,10 @@ def acls(
     router: Annotated[list[str], _principals("router", "Who runs routers.")],
     worker: Annotated[list[str], _principals("worker", "Who runs workers.")],
     gateway: Annotated[list[str], _principals("gateway", "Who runs gateways.")],
+    registrar: Annotated[
+        list[str],
+        _principals("gateway", "Who runs gateways with an admin; needs the gateway's rights, too."),
+    ],
     client: Annotated[list[str], _principals("client", "Who asks.")],
     operator: Annotated[list[str], _principals("operator", "Who administers.")],
     form: Annotated[Form, typer.Option("--format", help="How to print them.")] = Form.KAFKA_ACLS,
@@ -99,6 +104,7 @@ def acls(
         "router": router,
         "worker": worker,
         "gateway": gateway,
+        "registrar": registrar,
         "client": client,
         "operator": operator,
     }
@@ -121,6 +127,7 @@ def _roles() -> dict[str, Sequence[Acl]]:
         "router": router_acls(names, RouterSettings().router_group),
         "worker": worker_acls(names, WorkerSettings().worker_group),
         "gateway": gateway_acls(names),
+        "registrar": registrar_acls(names),
         "client": client_acls(names),
         "operator": operator_acls(names),
     }

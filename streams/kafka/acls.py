@@ -95,9 +95,18 @@ def gateway_acls(topics: Topics) -> tuple[Acl, ...]:
     """What a gateway needs: it asks for its clients, and finds what was asked before."""
     return (
         *_topics(_READ, topics.responses, topics.chunks, topics.adapters, topics.traffic),
-        *_topics(_READ, topics.workers),
+        *_topics(_READ, topics.workers, topics.metrics),
         *_topics(_READ_WRITE, topics.queries, topics.cancels, topics.schemas),
         _replies(_READ, topics),
+    )
+
+
+def registrar_acls(topics: Topics) -> tuple[Acl, ...]:
+    """What a gateway needs besides where it has an admin, who may register adapters."""
+    return (
+        *_topics(_READ_WRITE, topics.examples),
+        *_topics(_WRITE, topics.adapters, topics.traffic, topics.lifecycle),
+        Acl(Resource.TRANSACTIONAL_ID, f"{topics.adapters}-writer", _WRITE),
     )
 
 

@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from streams.gateway.bodies import json_response
 from streams.gateway.catalogue import catalogue, entry
-from streams.gateway.routes.of import errors, gateway_of
+from streams.gateway.routes.of import errors, gateway_of, only_readers
 
-router = APIRouter(tags=["OpenAI"])
+router = APIRouter(tags=["OpenAI"], dependencies=[Depends(only_readers)], responses=errors(401))
 
 
 @router.get("/v1/models", response_model=None, summary="List models and adapters")

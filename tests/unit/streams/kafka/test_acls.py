@@ -14,6 +14,7 @@ from streams.kafka.acls import (
     gateway_acls,
     markdown_table,
     operator_acls,
+    registrar_acls,
     router_acls,
     topic_names,
     worker_acls,
@@ -25,6 +26,7 @@ ROLES = {
     "router": router_acls(TOPICS, "lorelay-router"),
     "worker": worker_acls(TOPICS, "lorelay-worker"),
     "gateway": gateway_acls(TOPICS),
+    "registrar": registrar_acls(TOPICS),
     "client": client_acls(TOPICS),
     "operator": operator_acls(TOPICS),
 }
@@ -52,10 +54,11 @@ def test_each_resource_is_there_once(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["router", "worker", "gateway", "client"])
-def test_only_operators_write_to_the_registry(role: str) -> None:
+def test_only_operators_and_registrars_write_to_the_registry(role: str) -> None:
     registry = {TOPICS.adapters, TOPICS.examples, TOPICS.traffic, TOPICS.lifecycle}
     assert not writable(role) & registry
     assert registry <= writable("operator")
+    assert registry == writable("registrar")
 
 
 def test_a_client_writes_no_answers_and_reads_nobody_s_requests() -> None:
