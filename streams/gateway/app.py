@@ -11,6 +11,7 @@ from streams.gateway.refusals import add_refusals
 from streams.gateway.routes import (
     ask,
     earlier,
+    feedback,
     figures,
     health,
     models,
@@ -38,7 +39,7 @@ def make_app(gateway: Gateway) -> FastAPI:
         openapi_url="/openapi.json",
     )
     app.state.gateway = gateway
-    for routes in (ask, earlier, models, registry, registering, figures, health, pages):
+    for routes in (ask, earlier, feedback, models, registry, registering, figures, health, pages):
         app.include_router(routes.router)
     add_refusals(app, gateway.settings.gateway_body_bytes)
     app.add_middleware(BodyLimit, most=gateway.settings.gateway_body_bytes)

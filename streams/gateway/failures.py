@@ -7,6 +7,7 @@
     |  +- DuplicateId         a query of that id is under way, or was cancelled
     |  +- UnknownRoute        there is nothing at that address
     |  +- UnknownQuery        no query of that id is known
+    |  +- NotAnswered         there is no answer yet to say something of
     |  +- Unauthenticated     a token or key that is missing, unknown or revoked
     |  +- Forbidden           the caller is known, and may not do that
     |  +- AdminOff            nobody can be admin at this gateway
@@ -80,6 +81,15 @@ class UnknownQuery(InvalidRequest):
 
     def __init__(self, query_id: str) -> None:
         super().__init__(f"No query of the id {query_id} is known, or it is too long ago.")
+
+
+class NotAnswered(InvalidRequest):
+    """There is no answer yet to say something of."""
+
+    code = "not_answered"
+
+    def __init__(self, query_id: str) -> None:
+        super().__init__(f"The query {query_id} is not answered yet.")
 
 
 class Unauthenticated(InvalidRequest):

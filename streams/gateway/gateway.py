@@ -11,6 +11,7 @@ from streams.gateway.base_models import BaseModels
 from streams.gateway.exchange import Exchange
 from streams.gateway.figures import Figures
 from streams.gateway.registering import Registrar
+from streams.gateway.sender import Sender
 from streams.gateway.settings import GatewaySettings
 from streams.registry.reader import Registry
 from streams.telemetry.gateway import GatewayMetrics
@@ -22,6 +23,7 @@ class Gateway:
 
     settings: GatewaySettings
     exchange: Exchange
+    sender: Sender
     registry: Registry
     base_models: BaseModels
     archive: Archive

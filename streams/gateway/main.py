@@ -146,6 +146,7 @@ class GatewayProcess(Process):
         gateway = Gateway(
             settings=settings,
             exchange=exchange,
+            sender=sender,
             registry=follower.registry,
             base_models=base_models,
             archive=archive,
@@ -166,7 +167,7 @@ class GatewayProcess(Process):
 
     def _on_registry_change(self, follower: RegistryFollower) -> None:
         registry = follower.registry
-        self._metrics.know_registry(len(registry.keys()), registry.revision)
+        self._metrics.know_registry(registry.keys(), registry.revision)
 
     async def _until_stopped(self, sender: Sender) -> None:
         """Says meanwhile whether Kafka answers."""

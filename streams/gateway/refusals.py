@@ -62,6 +62,8 @@ def invalid(problems: Any) -> InvalidParameter:
         sentence = f"Unrecognized request argument supplied: {param}"
     elif kind == "json_invalid":
         param, sentence = None, f"The body is no JSON: {problem['ctx']['error']}."
+    elif kind == "value_error":
+        sentence = f"{param or 'The body'}: {problem['ctx']['error']}."
     elif param is None:
         sentence = "The body must be a JSON object (content-type: application/json)."
     else:

@@ -97,6 +97,7 @@ def gateway_acls(topics: Topics) -> tuple[Acl, ...]:
         *_topics(_READ, topics.responses, topics.chunks, topics.adapters, topics.traffic),
         *_topics(_READ, topics.workers, topics.metrics),
         *_topics(_READ_WRITE, topics.queries, topics.cancels, topics.schemas),
+        *_topics(_WRITE, topics.feedback),
         _replies(_READ, topics),
     )
 

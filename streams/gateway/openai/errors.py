@@ -27,6 +27,7 @@ _STATUS_OF_CODE: Final = {
     "body_too_large": 413,
     "duplicate_id": 409,
     "unknown_query": 404,
+    "not_answered": 409,
     "engine_unavailable": 503,
     "invalid_api_key": 401,
     "forbidden": 403,
