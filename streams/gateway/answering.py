@@ -12,9 +12,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from schemas.errors import RequestError
 from schemas.records import BASE, Query, Response
+from streams.assembly import Diverged
 from streams.gateway.access.budgets import Permit
 from streams.gateway.asked import Asked
-from streams.gateway.assembly import Diverged
 from streams.gateway.bodies import error_response, event, json_response
 from streams.gateway.exchange import Exchange
 from streams.gateway.failures import ClientLeft, ClientTooSlow, StreamBroken

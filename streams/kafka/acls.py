@@ -128,7 +128,7 @@ def operator_acls(topics: Topics) -> tuple[Acl, ...]:
     return (
         _prefixed(Resource.TOPIC, topics.prefix, seeing),
         *_topics(_WRITE, *registry, topics.schemas, topics.queries),
-        *_topics(_WRITE, topics.cancels, topics.dead_letters, topics.requests),
+        *_topics(_WRITE, topics.cancels, topics.dead_letters, topics.requests, topics.feedback),
         Acl(Resource.TRANSACTIONAL_ID, f"{topics.adapters}-writer", _WRITE),
         Acl(Resource.TRANSACTIONAL_ID, f"{topics.dead_letters}-writer", _WRITE),
     )

@@ -172,7 +172,7 @@ def query_of(
     *,
     query_id: str,
     adapter: str | None,
-    reply_to: ReplyTo,
+    reply_to: ReplyTo | None,
     timeout_ms: float,
     prompt_chars: int,
     now: datetime,
