@@ -13,13 +13,15 @@ from streams.gateway.failures import InvalidParameter
 from streams.gateway.names import adapter_asked_for
 from streams.gateway.openai.answers import Kind
 from streams.gateway.openai.requests import Asked, AskedChat, AskedCompletion, query_of
-from streams.gateway.routes.of import User, errors, gateway_of
+from streams.gateway.routes.of import User, answers, errors, gateway_of
+from streams.gateway.routes.shapes import ChatCompletion, Completion
 from streams.kafka.output import TRACEPARENT
 
 router = APIRouter(
     tags=["OpenAI"], responses=errors(400, 401, 403, 404, 409, 413, 429, 499, 500, 502, 503, 504)
 )
 
+_STREAM: Final = "text/event-stream"
 _ID: Final = re.compile(r"[!-~]{1,200}")
 _REQUEST_ID: Final = "x-request-id"
 
@@ -30,7 +32,12 @@ RequestId = Annotated[
 SessionId = Annotated[str | None, Header(description="The session, where the body names none.")]
 
 
-@router.post("/v1/completions", response_model=None, summary="Complete a prompt")
+@router.post(
+    "/v1/completions",
+    response_model=None,
+    summary="Complete a prompt",
+    responses=answers(Completion, stream=_STREAM),
+)
 async def complete(
     asked: AskedCompletion,
     request: Request,
@@ -42,7 +49,12 @@ async def complete(
     return _answering("completion", asked, request, user)
 
 
-@router.post("/v1/chat/completions", response_model=None, summary="Answer a conversation")
+@router.post(
+    "/v1/chat/completions",
+    response_model=None,
+    summary="Answer a conversation",
+    responses=answers(ChatCompletion, stream=_STREAM),
+)
 async def chat(
     asked: AskedChat,
     request: Request,

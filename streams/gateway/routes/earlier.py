@@ -9,7 +9,8 @@ from streams.gateway.bodies import json_response
 from streams.gateway.failures import UnknownQuery
 from streams.gateway.openai.decision import decision_headers, query_headers
 from streams.gateway.openai.stored import pending_answer, stored_answer
-from streams.gateway.routes.of import User, errors, gateway_of
+from streams.gateway.routes.of import User, answers, errors, gateway_of
+from streams.gateway.routes.shapes import StoredAnswer
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -19,8 +20,8 @@ router = APIRouter(tags=["OpenAI"])
     response_model=None,
     summary="Fetch an earlier answer",
     responses={
-        200: {"description": "The answer, or how the query failed, as OpenAI's Response object"},
-        202: {"description": "The query is under way; ask again"},
+        **answers(StoredAnswer, 200, "The answer, or how the query failed"),
+        **answers(StoredAnswer, 202, "The query is under way; ask again"),
         **errors(401, 403, 404, 500, 503),
     },
 )

@@ -10,7 +10,8 @@ from schemas.json_form import to_json
 from schemas.records import Feedback
 from streams.gateway.archive import Pending
 from streams.gateway.failures import NotAnswered, UnknownQuery
-from streams.gateway.routes.of import User, errors, gateway_of
+from streams.gateway.routes.of import User, answers, errors, gateway_of
+from streams.gateway.routes.shapes import TakenFeedback
 
 router = APIRouter(tags=["Feedback"])
 
@@ -39,7 +40,10 @@ class Opinion(BaseModel):
     response_model=None,
     status_code=201,
     summary="Say what an answer was worth",
-    responses=errors(400, 401, 403, 404, 409, 413, 500, 503),
+    responses={
+        **answers(TakenFeedback, 201, "It is noted"),
+        **errors(400, 401, 403, 404, 409, 413, 500, 503),
+    },
 )
 async def give_feedback(opinion: Opinion, request: Request, user: User) -> Response:
     """Goes to the feedback topic with the version that answered; a canary is judged by it."""

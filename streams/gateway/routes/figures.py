@@ -7,8 +7,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from streams.gateway.bodies import json_response
 from streams.gateway.failures import InvalidParameter
-from streams.gateway.routes.of import errors, gateway_of, only_readers
+from streams.gateway.routes.of import answers, errors, gateway_of, only_readers
 from streams.gateway.routes.registry import AdapterName
+from streams.gateway.routes.shapes import VersionFigures
 from streams.gateway.themis.shapes import figures, named
 
 router = APIRouter(tags=["Registry"], dependencies=[Depends(only_readers)])
@@ -22,7 +23,7 @@ Seconds = Annotated[
     "/api/adapters/{adapter}/metrics",
     response_model=None,
     summary="Show the figures of one",
-    responses=errors(400, 401, 404),
+    responses={**answers(VersionFigures), **errors(400, 401, 404)},
 )
 async def show_figures(adapter: AdapterName, request: Request, seconds: Seconds = None) -> Response:
     """Requests, latencies, errors and throughput of the last minutes.

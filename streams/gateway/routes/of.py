@@ -47,6 +47,16 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorBody, "description": _MEANINGS[status]} for status in statuses}
 
 
+def answers(
+    shape: type[BaseModel], status: int = 200, meaning: str = "The answer", stream: str = ""
+) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's description of what comes where all is well; `stream` is the media type of
+    server-sent events."""
+    event = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+    content = {stream: {"schema": event}} if stream else {}
+    return {status: {"model": shape, "description": meaning, "content": content}}
+
+
 def gateway_of(request: Request) -> Gateway:
     """The gateway that the app belongs to."""
     gateway: Gateway = request.app.state.gateway

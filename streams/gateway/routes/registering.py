@@ -6,7 +6,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from streams.gateway.bodies import json_response
-from streams.gateway.routes.of import errors, gateway_of, only_admin
+from streams.gateway.routes.of import answers, errors, gateway_of, only_admin
+from streams.gateway.routes.shapes import RegisteredVersion
 from streams.registry.validation import Novelty
 
 router = APIRouter(tags=["Registry"], dependencies=[Depends(only_admin)])
@@ -34,7 +35,8 @@ class Registration(BaseModel):
     status_code=201,
     summary="Register a version",
     responses={
-        200: {"description": "It was registered already, or now lies at another place"},
+        **answers(RegisteredVersion, 200, "It was there already, or now lies at another place"),
+        **answers(RegisteredVersion, 201, "It is registered"),
         **errors(400, 401, 403, 409, 413, 503),
     },
 )
