@@ -17,6 +17,7 @@ from cli.history import history
 from cli.plain_errors import plain_errors
 from cli.query_client import quieten_clients
 from cli.registry_reading import read_registry
+from cli.sync.command import sync
 from schemas.codec import Codec
 from schemas.errors import ConfigurationError, LorelayError, RegistrationRefused, RegistryConflict
 from schemas.json_form import to_json
@@ -86,7 +87,7 @@ def register(
         raise typer.Exit(1)
 
 
-for steer in (versions.promote, versions.split, versions.rollback, versions.retire, history):
+for steer in (versions.promote, versions.split, versions.rollback, versions.retire, history, sync):
     app.command()(steer)
 
 
