@@ -77,7 +77,8 @@ dashboards: $(STREAMS) ## Write docker/grafana anew from dashboards/
 	@.venv/bin/python -m dashboards
 
 soak: setup models ## The exactly-once promise under kills, and fuzzing, at full length
-	@$(call pytest,.venv,tests/chaos tests/unit/test_fuzzed_decoders.py --soak)
+	@$(call pytest,.venv,tests/chaos tests/unit/test_fuzzed_decoders.py \
+	  tests/integration/gateway/test_described_api.py --soak)
 
 SEED ?= 1
 MINUTES ?= 10

@@ -26,6 +26,7 @@ _BENCHMARKS = {
     "fairness": "what a hot adapter's backlog makes the queries of others wait",
     "affinity": "cold requests and imbalance of 200 adapters on 4 workers, simulated and real",
     "memory": "how much router and worker grow over 300,000 different queries",
+    "gateway": "what HTTP adds to asking over the topics; how many streams a gateway holds",
     "vllm": "requests/s through Kafka over AsyncLLM alone and over vLLM's HTTP server",
     _SWEEP: "what defaults rest on: router_batch, encoder_threads, flush_linger; only if named",
 }

@@ -18,6 +18,7 @@ from cli.history import history
 from cli.plain_errors import plain_errors
 from cli.query_client import quieten_clients
 from cli.registry_reading import read_registry
+from cli.sync.command import sync
 from schemas.codec import Codec
 from schemas.errors import ConfigurationError, LorelayError, RegistrationRefused, RegistryConflict
 from schemas.json_form import to_json
@@ -89,7 +90,7 @@ def register(
 
 for steer in (
     *(canary, versions.promote, versions.split),
-    *(versions.rollback, versions.retire, history),
+    *(versions.rollback, versions.retire, history, sync),
 ):
     app.command()(steer)
 

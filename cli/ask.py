@@ -13,28 +13,16 @@ from rich.markup import escape
 
 from cli.query_client import Answer, QueryClient, quieten_clients
 from cli.streamed_text import StreamedText
-from schemas.errors import LorelayError
 from schemas.json_form import to_json
 from schemas.records import Chunk, Query, Routing, Sampling
 from schemas.validation import validate_query
+from streams.client.failures import AnsweredWithError, NoAnswer
 from streams.kafka.settings import KafkaSettings
 
 #: After this long without an answer, whoever waits is told which processes don't run.
 _PATIENCE_SECONDS = 2.0
 #: How long after a response the last of its chunks may come; they are not written together.
 _LAST_CHUNK_SECONDS = 1.0
-
-
-class NoAnswer(LorelayError):
-    """Nobody answered in time."""
-
-    code = "no_answer"
-
-
-class AnsweredWithError(LorelayError):
-    """The response is there, and it is an error; the message is the response's."""
-
-    code = "answered_with_error"
 
 
 def ask(
@@ -82,7 +70,7 @@ def ask(
         shown.finish(answer.response.text or "")
         Console(highlight=False).print(summary(answer), style="dim", soft_wrap=True)
     if answer.response.error is not None:
-        raise AnsweredWithError(answer.response.error.message)
+        raise AnsweredWithError(answer.response)
 
 
 def _chunk_printer(shown: StreamedText, as_json: bool) -> Callable[[Chunk], None]:

@@ -37,7 +37,9 @@ COMMANDS = (
     Entry("logs", "cli.logs:logs", "Show or follow a process's log.", _STACK),
     Entry("down", "cli.down:down", "Stop what `up` started.", _STACK),
     Entry("ask", "cli.ask:ask", "Send a query and print its answer.", _QUERIES),
+    Entry("batch", "cli.batch.command:batch", "Ask what a file has, into another.", _QUERIES),
     Entry("cancel", "cli.cancel:cancel", "Take queries back that are not answered yet.", _QUERIES),
+    Entry("feedback", "cli.feedback:feedback", "Say what an answer was worth.", _QUERIES),
     Entry("route", "cli.route:route", "Show which adapter a text selects, and why.", _QUERIES),
     Entry("adapters", "cli.adapters:app", "Register, show, promote and split adapters.", _QUERIES),
     Entry("selection", "cli.selection:app", "Measure the selection; find what to mend.", _QUERIES),
@@ -48,7 +50,7 @@ COMMANDS = (
     Entry("settings", "cli.settings:settings", "List the settings of a process.", _PROCESSES),
     Entry("router", "cli.router:router", "Route queries to adapters.", _PROCESSES),
     Entry("worker", "cli.worker:worker", "Answer requests with the engine.", _PROCESSES),
-    Entry("gateway", "cli.gateway:gateway", "Serve the HTTP API.", _PROCESSES),
+    Entry("gateway", "cli.gateway:app", "Serve the HTTP API; make keys for it.", _PROCESSES),
 )
 
 _HELP = """Serve many LoRA adapters of one base model from Kafka.

@@ -18,6 +18,7 @@ from streams.kafka.acls import (
     judge_acls,
     markdown_table,
     operator_acls,
+    registrar_acls,
     router_acls,
     worker_acls,
 )
@@ -89,6 +90,10 @@ def acls(
     ],
     worker: Annotated[list[str], _principals("worker", "Who runs workers.")],
     gateway: Annotated[list[str], _principals("gateway", "Who runs gateways.")],
+    registrar: Annotated[
+        list[str],
+        _principals("gateway", "Who runs gateways with an admin; needs the gateway's rights, too."),
+    ],
     client: Annotated[list[str], _principals("client", "Who asks.")],
     operator: Annotated[list[str], _principals("operator", "Who administers.")],
     form: Annotated[Form, typer.Option("--format", help="How to print them.")] = Form.KAFKA_ACLS,
@@ -110,6 +115,7 @@ def acls(
         "judge": judge,
         "worker": worker,
         "gateway": gateway,
+        "registrar": registrar,
         "client": client,
         "operator": operator,
     }
@@ -133,6 +139,7 @@ def _roles() -> dict[str, Sequence[Acl]]:
         "judge": judge_acls(names),
         "worker": worker_acls(names, WorkerSettings().worker_group),
         "gateway": gateway_acls(names),
+        "registrar": registrar_acls(names),
         "client": client_acls(names),
         "operator": operator_acls(names),
     }

@@ -25,11 +25,13 @@ _CLUSTER_OF_THE_CALLER = os.environ.get("LORELAY_KAFKA")
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How many queries the tests of the exactly-once promise send, and inputs decoders get."""
+    """How many queries the tests of the exactly-once promise send, inputs decoders get, and
+    requests each operation of the gateway."""
 
     echo_queries: int
     vllm_queries: int
     fuzzed_inputs: int
+    requests: int
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,8 +50,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def scale(request: pytest.FixtureRequest) -> Scale:
     """The length of this run: `make test`, or `make soak`."""
     if request.config.getoption("--soak"):
-        return Scale(40_000, 1_000, 2_000_000)
-    return Scale(3_000, 100, 100_000)
+        return Scale(40_000, 1_000, 2_000_000, 1_000)
+    return Scale(3_000, 100, 100_000, 25)
 
 
 @pytest.fixture(autouse=True)

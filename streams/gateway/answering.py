@@ -1,19 +1,20 @@
 """A request from its query to its last byte: sent, waited for, and written, whole or in pieces."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Final
 
 from starlette.responses import Response as HttpResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from schemas.errors import RequestError
 from schemas.records import BASE, Query, Response
+from streams.assembly import Diverged
+from streams.gateway.access.budgets import Permit
 from streams.gateway.asked import Asked
-from streams.gateway.assembly import Diverged
 from streams.gateway.bodies import error_response, event, json_response
 from streams.gateway.exchange import Exchange
 from streams.gateway.failures import ClientLeft, ClientTooSlow, StreamBroken
@@ -48,6 +49,7 @@ class Answering(HttpResponse):
         query: Query,
         received: Sequence[Header],
         *,
+        permit: Permit,
         kind: Kind,
         base_model: str | None,
         include_usage: bool,
@@ -57,6 +59,7 @@ class Answering(HttpResponse):
         self._exchange = exchange
         self._query = query
         self._received = received
+        self._permit = permit
         self._kind = kind
         self._base_model = base_model
         self._include_usage = include_usage
@@ -65,6 +68,10 @@ class Answering(HttpResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ends every way a query can end."""
+        with self._permit.held():
+            await self._answer(scope, receive, _with_headers(send, self._permit.headers))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._query.id is not None
         try:
             with (
@@ -73,11 +80,15 @@ class Answering(HttpResponse):
                 asked.interruption.interruptible(),
             ):
                 await self._exchange.send(asked, self._received)
-                if self._query.stream:
-                    await self._stream(asked, scope, receive, send)
-                else:
-                    whole = self._whole(await asked.answer())
-                    await whole(scope, receive, send)
+                try:
+                    if self._query.stream:
+                        await self._stream(asked, scope, receive, send)
+                    else:
+                        whole = self._whole(await asked.answer())
+                        await whole(scope, receive, send)
+                finally:
+                    if asked.response is not None:
+                        self._permit.spend(asked.response.usage)
         except RequestError as error:
             told = http_error(error, self._query.id)
             if not self._has_begun:
@@ -157,6 +168,20 @@ class Answering(HttpResponse):
                 await send({"type": "http.response.body", "body": body, "more_body": not is_last})
         except TimeoutError as error:
             raise ClientTooSlow("The client takes its answer too slowly.") from error
+
+
+def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
+    """Adds them to the response that is sent."""
+    if not headers:
+        return send
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    async def added(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *pairs]
+        await send(message)
+
+    return added
 
 
 @contextmanager

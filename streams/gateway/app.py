@@ -8,12 +8,23 @@ from streams.gateway.gateway import Gateway
 from streams.gateway.limits import BodyLimit
 from streams.gateway.measuring import Measured
 from streams.gateway.refusals import add_refusals
-from streams.gateway.routes import ask, earlier, health, models, pages
+from streams.gateway.routes import (
+    ask,
+    earlier,
+    feedback,
+    figures,
+    health,
+    models,
+    pages,
+    registering,
+    registry,
+)
 
 _DESCRIPTION = """
 Ask adapters of one base model, over Kafka: every query gets exactly one response.
 
 The OpenAI-compatible routes work with OpenAI's own clients; `base_url` is this server's `/v1`.
+Those below `/api/adapters` are the registry's, in ThemisDB's shapes.
 """
 
 
@@ -28,7 +39,7 @@ def make_app(gateway: Gateway) -> FastAPI:
         openapi_url="/openapi.json",
     )
     app.state.gateway = gateway
-    for routes in (ask, earlier, models, health, pages):
+    for routes in (ask, earlier, feedback, models, registry, registering, figures, health, pages):
         app.include_router(routes.router)
     add_refusals(app, gateway.settings.gateway_body_bytes)
     app.add_middleware(BodyLimit, most=gateway.settings.gateway_body_bytes)

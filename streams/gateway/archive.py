@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.errors import DecodeError, InternalError, Overloaded
-from schemas.records import Response
+from schemas.records import Origin, Query, Response
 from streams.gateway.failures import KafkaUnavailable
 from streams.kafka.consumers import stop
 from streams.kafka.settings import KafkaSettings
@@ -51,8 +51,10 @@ class Archive:
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._searches = 0
 
-    async def find(self, query_id: str) -> Response | Pending | None:
+    async def find(self, query_id: str, tenant: str | None = None) -> Response | Pending | None:
         """The newest response to the id, or whether a query of that id is there.
+
+        With a tenant only where the query was his.
 
         Raises: Overloaded, KafkaUnavailable, InternalError where it can't be read.
         """
@@ -64,7 +66,7 @@ class Archive:
                 consumer = self._make_consumer()
                 stack.push_async_callback(stop, consumer)
                 await consumer.start()
-                return await self._find(consumer, query_id.encode())
+                return await self._find(consumer, query_id.encode(), tenant)
         except TimeoutError as error:
             raise Overloaded("The search for the answer took too long; try again.") from error
         except KafkaError as error:
@@ -74,7 +76,9 @@ class Archive:
         finally:
             self._searches -= 1
 
-    async def _find(self, consumer: AIOKafkaConsumer, key: bytes) -> Response | Pending | None:
+    async def _find(
+        self, consumer: AIOKafkaConsumer, key: bytes, tenant: str | None
+    ) -> Response | Pending | None:
         def is_response(record: Any) -> bool:
             return bool(record.key == key)
 
@@ -86,11 +90,30 @@ class Archive:
         home = responses[partition_for(key, len(responses))]
         if (found := await self._newest(consumer, [home], is_response)) is not None:
             try:
-                return await self._schemas.decode(Response, found.value or b"")
+                response = await self._schemas.decode(Response, found.value or b"")
             except DecodeError as error:
                 raise InternalError(f"The answer is there, but can't be read: {error}") from error
+            asked = await self._at(consumer, response.origin) if tenant is not None else None
+            return response if await self._is_of(tenant, asked) else None
         queries = await self._partitions(consumer, self._topics.queries)
-        return Pending() if await self._newest(consumer, queries, is_query) else None
+        asked = await self._newest(consumer, queries, is_query)
+        return Pending() if asked is not None and await self._is_of(tenant, asked) else None
+
+    async def _is_of(self, tenant: str | None, asked: Any) -> bool:
+        """Whether the query's record is that of the tenant; no tenant may see all."""
+        if tenant is None:
+            return True
+        if asked is None:
+            return False
+        try:
+            return (await self._schemas.decode(Query, asked.value or b"")).tenant == tenant
+        except DecodeError:
+            return False
+
+    async def _at(self, consumer: AIOKafkaConsumer, origin: Origin) -> Any:
+        """The record at that place; None where it is not there any more."""
+        place = TopicPartition(origin.topic, origin.partition)
+        return await _search(consumer, place, origin.offset, origin.offset + 1, lambda record: True)
 
     async def _partitions(self, consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
         await consumer._client.add_topic(topic)

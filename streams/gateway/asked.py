@@ -6,7 +6,7 @@ from time import perf_counter
 
 from schemas.errors import RequestError
 from schemas.records import Chunk, Origin, Query, Response
-from streams.gateway.assembly import StreamedText
+from streams.assembly import StreamedText
 from streams.gateway.failures import ClientTooSlow
 from streams.interruption import Interruption
 

@@ -68,9 +68,10 @@ class Exchange:
     def __len__(self) -> int:
         return len(self._under_way)
 
-    def is_under_way(self, query_id: str) -> bool:
-        """Whether a query of that id is waited for here."""
-        return query_id.encode() in self._under_way
+    def is_under_way(self, query_id: str, tenant: str | None = None) -> bool:
+        """Whether a query of that id, and of that tenant if one is given, is waited for here."""
+        asked = self._under_way.get(query_id.encode())
+        return asked is not None and tenant in (None, asked.query.tenant)
 
     @contextmanager
     def ask(self, query: Query) -> Iterator[Asked]:

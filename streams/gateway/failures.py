@@ -7,9 +7,15 @@
     |  +- DuplicateId         a query of that id is under way, or was cancelled
     |  +- UnknownRoute        there is nothing at that address
     |  +- UnknownQuery        no query of that id is known
+    |  +- NotAnswered         there is no answer yet to say something of
+    |  +- Unauthenticated     a token or key that is missing, unknown or revoked
+    |  +- Forbidden           the caller is known, and may not do that
+    |  +- AdminOff            nobody can be admin at this gateway
     +- Overloaded
     |  +- KafkaUnavailable    the broker does not take the query
     |  +- Stopping            the gateway stops; the query goes on without it
+    |  +- LimitReached        more requests than the caller's key allows at a time
+    |     +- QuotaExhausted   the tokens of the key's day are used up
     +- DeadlineExceeded
     |  +- Unanswered          no answer within the query's time; it may still come
     +- Cancelled
@@ -20,6 +26,8 @@
 
 The two that are Cancelled take the query back.
 """
+
+from collections.abc import Mapping
 
 from schemas.errors import (
     Cancelled,
@@ -75,6 +83,33 @@ class UnknownQuery(InvalidRequest):
         super().__init__(f"No query of the id {query_id} is known, or it is too long ago.")
 
 
+class NotAnswered(InvalidRequest):
+    """There is no answer yet to say something of."""
+
+    code = "not_answered"
+
+    def __init__(self, query_id: str) -> None:
+        super().__init__(f"The query {query_id} is not answered yet.")
+
+
+class Unauthenticated(InvalidRequest):
+    """The caller's token or key is missing, unknown or revoked."""
+
+    code = "invalid_api_key"
+
+
+class Forbidden(InvalidRequest):
+    """The caller is known, and may not do that."""
+
+    code = "forbidden"
+
+
+class AdminOff(InvalidRequest):
+    """What only an admin may do, where nobody is one."""
+
+    code = "admin_off"
+
+
 class KafkaUnavailable(Overloaded):
     """The broker does not take the query, or can't be asked."""
 
@@ -85,6 +120,24 @@ class Stopping(Overloaded):
     """The gateway stops; a query that was sent goes on without it."""
 
     code = "stopping"
+
+
+class LimitReached(Overloaded):
+    """More requests than the caller's key allows; `headers` say how many it does."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, retry_after_s: float, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.headers = headers
+
+
+class QuotaExhausted(LimitReached):
+    """The tokens of the key's day are used up."""
+
+    code = "insufficient_quota"
+    retryable = False
 
 
 class Unanswered(DeadlineExceeded):

@@ -4,9 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from schemas.records import ReplyTo
+from streams.gateway.access.access import Access
+from streams.gateway.access.budgets import Budgets
 from streams.gateway.archive import Archive
 from streams.gateway.base_models import BaseModels
 from streams.gateway.exchange import Exchange
+from streams.gateway.figures import Figures
+from streams.gateway.registering import Registrar
+from streams.gateway.sender import Sender
 from streams.gateway.settings import GatewaySettings
 from streams.registry.reader import Registry
 from streams.telemetry.gateway import GatewayMetrics
@@ -18,9 +23,14 @@ class Gateway:
 
     settings: GatewaySettings
     exchange: Exchange
+    sender: Sender
     registry: Registry
     base_models: BaseModels
     archive: Archive
+    figures: Figures
+    access: Access
+    budgets: Budgets
+    registrar: Registrar
     reply_to: ReplyTo
     metrics: GatewayMetrics
     waits_for: Callable[[], str | None]

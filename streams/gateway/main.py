@@ -4,22 +4,29 @@ import asyncio
 import logging
 import resource
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 from schemas.codec import Codec
+from schemas.errors import ConfigurationError
 from schemas.records import ReplyTo
+from streams.gateway.access.access import Access
+from streams.gateway.access.budgets import Budgets
+from streams.gateway.access.keyring import Keyring
 from streams.gateway.app import make_app
 from streams.gateway.archive import Archive
 from streams.gateway.base_models import BaseModels
 from streams.gateway.chunks import Chunks
 from streams.gateway.exchange import Exchange
+from streams.gateway.figures import Figures
 from streams.gateway.gateway import Gateway
 from streams.gateway.place import reply_partition
+from streams.gateway.registering import Registrar
 from streams.gateway.sender import Sender
-from streams.gateway.server import ApiServer, leave_address
+from streams.gateway.server import ApiServer, is_loopback, leave_address
 from streams.gateway.settings import GatewaySettings
 from streams.gateway.tail import Tail
 from streams.kafka.access import await_rights
-from streams.kafka.acls import gateway_acls, topic_names
+from streams.kafka.acls import gateway_acls, registrar_acls, topic_names
 from streams.kafka.admin import await_cluster
 from streams.kafka.cancels import Cancellations
 from streams.kafka.writer_schemas import WriterSchemas, open_codec
@@ -46,6 +53,7 @@ class GatewayProcess(Process):
         super().__init__("gateway", settings)
         self._settings = settings
         self._metrics = GatewayMetrics(self.prometheus)
+        self._access = _access(settings)
         self._server = ApiServer(
             settings.gateway_host, settings.gateway_port, settings.gateway_stall
         )
@@ -56,6 +64,8 @@ class GatewayProcess(Process):
         address = self._server.bind()
         try:
             acls = gateway_acls(settings.topics)
+            if settings.admin_token is not None:
+                acls += registrar_acls(settings.topics)
             topics = [*topic_names(acls), settings.topics.replies]
             counts = await await_cluster(settings, topics, self.wait_for)
             await await_rights(settings, acls, self.wait_for)
@@ -124,12 +134,26 @@ class GatewayProcess(Process):
             lookback_seconds=settings.gateway_lookback,
             lookback_records=settings.gateway_lookback_records,
         )
+        kept = timedelta(seconds=settings.gateway_figures)
+        windows = Tail(
+            settings,
+            topics.metrics,
+            partitions=range(counts[topics.metrics]),
+            isolation="read_committed",
+            lookback=kept,
+        )
+        figures = await started(Figures(windows, codec, kept), parts)
         gateway = Gateway(
             settings=settings,
             exchange=exchange,
+            sender=sender,
             registry=follower.registry,
             base_models=base_models,
             archive=archive,
+            figures=figures,
+            access=self._access,
+            budgets=Budgets(),
+            registrar=Registrar(settings, f"admin@{self.name}"),
             reply_to=ReplyTo(topics.replies, partition),
             metrics=self._metrics,
             waits_for=lambda: self.waits_for,
@@ -143,7 +167,7 @@ class GatewayProcess(Process):
 
     def _on_registry_change(self, follower: RegistryFollower) -> None:
         registry = follower.registry
-        self._metrics.know_registry(len(registry.keys()), registry.revision)
+        self._metrics.know_registry(registry.keys(), registry.revision)
 
     async def _until_stopped(self, sender: Sender) -> None:
         """Says meanwhile whether Kafka answers."""
@@ -154,6 +178,19 @@ class GatewayProcess(Process):
                 await asyncio.wait_for(self.is_stopping.wait(), _LOOK_SECONDS)
             except TimeoutError:
                 continue
+
+
+def _access(settings: GatewaySettings) -> Access:
+    """Raises: ConfigurationError for unreadable keys, or none where others may come."""
+    if settings.gateway_keys is not None:
+        return Access(settings.admin_token, Keyring(settings.gateway_keys))
+    if not (is_loopback(settings.gateway_host) or settings.gateway_open):
+        raise ConfigurationError(
+            f"LORELAY_GATEWAY_HOST={settings.gateway_host} lets everybody ask who reaches it: name "
+            "a file of keys in LORELAY_GATEWAY_KEYS (`lorelay gateway keys add` makes one), or set "
+            "LORELAY_GATEWAY_OPEN=true if something in front of it asks who comes."
+        )
+    return Access(settings.admin_token)
 
 
 def _allow_many_connections() -> None:

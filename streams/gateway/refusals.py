@@ -8,10 +8,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from schemas.errors import InternalError, RequestError
+from schemas.errors import InternalError, RegistrationRefused, RequestError
 from streams.gateway.bodies import error_response
 from streams.gateway.failures import BodyTooLarge, InvalidParameter, UnknownRoute
-from streams.gateway.openai.errors import http_error
+from streams.gateway.openai.errors import http_error, http_error_of
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,10 @@ def add_refusals(app: FastAPI, most_bytes: int) -> None:
         assert isinstance(error, RequestError)
         return error_response(http_error(error))
 
+    async def on_registration(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RegistrationRefused)
+        return error_response(http_error_of(error.to_info()))
+
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         return error_response(http_error(invalid(error.errors())))
@@ -43,6 +47,7 @@ def add_refusals(app: FastAPI, most_bytes: int) -> None:
         return error_response(http_error(InternalError("The gateway failed on this request.")))
 
     app.add_exception_handler(RequestError, on_request_error)
+    app.add_exception_handler(RegistrationRefused, on_registration)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(Exception, on_fault)
@@ -57,6 +62,8 @@ def invalid(problems: Any) -> InvalidParameter:
         sentence = f"Unrecognized request argument supplied: {param}"
     elif kind == "json_invalid":
         param, sentence = None, f"The body is no JSON: {problem['ctx']['error']}."
+    elif kind == "value_error":
+        sentence = f"{param or 'The body'}: {problem['ctx']['error']}."
     elif param is None:
         sentence = "The body must be a JSON object (content-type: application/json)."
     else:

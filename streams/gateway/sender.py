@@ -1,4 +1,4 @@
-"""Writes queries and cancels."""
+"""Writes queries, cancels and feedback."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,8 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from schemas.codec import Codec
 from schemas.errors import InvalidRequest, RecordTooLarge
-from schemas.records import Cancel, Origin, Query
+from schemas.records import Cancel, Feedback, Origin, Query, Record
+from schemas.topics import MAX_QUERY_BYTES
 from schemas.validation import validate_query
 from streams.gateway.failures import KafkaUnavailable
 from streams.kafka.output import event_headers
@@ -75,14 +76,28 @@ class Sender:
         headers = event_headers("Cancel", query_id, self._source)
         await self._write(self._topics.cancels, value, query_id.encode(), headers)
 
+    async def feedback(self, feedback: Feedback) -> None:
+        """Writes what somebody thought of an answer. Raises: KafkaUnavailable, RecordTooLarge."""
+        value = self._encoded(feedback)
+        query_id = feedback.query_id
+        headers = event_headers("Feedback", query_id, self._source)
+        try:
+            await self._write(self._topics.feedback, value, query_id.encode(), headers)
+        except MessageSizeTooLargeError as error:
+            raise RecordTooLarge(len(value), MAX_QUERY_BYTES) from error
+        except KafkaError as error:
+            raise KafkaUnavailable(
+                f"The feedback could not be written to Kafka ({type(error).__name__})."
+            ) from error
+
     async def reaches_kafka(self) -> bool:
         """Whether a broker answers."""
         assert self._producer is not None, "start() comes first"
         return bool(await self._producer.client.force_metadata_update())
 
-    def _encoded(self, query: Query) -> bytes:
+    def _encoded(self, record: Record) -> bytes:
         try:
-            return self._codec.encode(query)
+            return self._codec.encode(record)
         except UnicodeEncodeError as error:
             raise InvalidRequest("A text holds half a character (a lone surrogate).") from error
 

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -112,6 +113,14 @@ class ApiServer:
                 "machine and LORELAY_GATEWAY_PORT to a port above 1023, or to 0 for any free one."
             )
         return error
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches that address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def leave_address(path: Path | None, address: str) -> None:

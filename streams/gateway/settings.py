@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from streams.process import ProcessSettings
 
@@ -50,4 +50,22 @@ class GatewaySettings(ProcessSettings):
     )
     gateway_lookback_records: int = Field(
         default=100_000, ge=1, description="Records that one such search reads, at most."
+    )
+    gateway_figures: float = Field(
+        default=600.0, ge=1, description="How long the adapters' figures are kept to be asked for."
+    )
+    gateway_keys: Path | None = Field(
+        default=None,
+        description="The file of users' keys, as `lorelay gateway keys` writes it; without one "
+        "everybody who reaches the gateway may ask.",
+    )
+    gateway_open: bool = Field(
+        default=False,
+        description="Without keys the gateway starts only on the loopback interface, unless this "
+        "says that something in front of it asks who comes.",
+    )
+    admin_token: SecretStr | None = Field(
+        default=None,
+        min_length=1,
+        description="What an admin sends as bearer token; without one nobody is admin.",
     )

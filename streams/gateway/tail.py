@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -21,7 +22,10 @@ OnRecord = Callable[[bytes, bytes], None]
 
 
 class Tail:
-    """What comes to some of a topic's partitions, or to all, while it is not paused."""
+    """What comes to some of a topic's partitions, or to all, while it is not paused.
+
+    With `lookback` what has come within that time is read first.
+    """
 
     def __init__(
         self,
@@ -30,10 +34,12 @@ class Tail:
         *,
         partitions: Collection[int],
         isolation: str,
+        lookback: timedelta | None = None,
     ) -> None:
         self._settings = settings
         self._on_record: OnRecord = lambda key, value: None
         self._isolation = isolation
+        self._lookback = lookback
         self._partitions = [TopicPartition(topic, number) for number in sorted(partitions)]
         self._consumer: AIOKafkaConsumer | None = None
         self._asking: AIOKafkaConsumer | None = None
@@ -63,9 +69,14 @@ class Tail:
         assert self._consumer is not None and self._asking is not None, "connect() comes first"
         # Over a connection of its own: on the other one the question would wait behind a fetch,
         # which the broker holds back until there is something new.
-        ends = await self._asking.end_offsets(self._partitions)
-        for partition, end in ends.items():
-            self._consumer.seek(partition, end)
+        begins = await self._asking.end_offsets(self._partitions)
+        if self._lookback is not None:
+            since = int((datetime.now(UTC) - self._lookback).timestamp() * 1000)
+            asked = dict.fromkeys(self._partitions, since)
+            found = await self._asking.offsets_for_times(asked)
+            begins |= {place: first.offset for place, first in found.items() if first is not None}
+        for partition, begin in begins.items():
+            self._consumer.seek(partition, begin)
         self._consumer.resume(*self._partitions)
 
     def pause(self) -> None:

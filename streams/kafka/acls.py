@@ -105,9 +105,19 @@ def gateway_acls(topics: Topics) -> tuple[Acl, ...]:
     """What a gateway needs: it asks for its clients, and finds what was asked before."""
     return (
         *_topics(_READ, topics.responses, topics.chunks, topics.adapters, topics.traffic),
-        *_topics(_READ, topics.workers),
+        *_topics(_READ, topics.workers, topics.metrics),
         *_topics(_READ_WRITE, topics.queries, topics.cancels, topics.schemas),
+        *_topics(_WRITE, topics.feedback),
         _replies(_READ, topics),
+    )
+
+
+def registrar_acls(topics: Topics) -> tuple[Acl, ...]:
+    """What a gateway needs besides where it has an admin, who may register adapters."""
+    return (
+        *_topics(_READ_WRITE, topics.examples),
+        *_topics(_WRITE, topics.adapters, topics.traffic, topics.lifecycle),
+        Acl(Resource.TRANSACTIONAL_ID, f"{topics.adapters}-writer", _WRITE),
     )
 
 
@@ -128,7 +138,7 @@ def operator_acls(topics: Topics) -> tuple[Acl, ...]:
     return (
         _prefixed(Resource.TOPIC, topics.prefix, seeing),
         *_topics(_WRITE, *registry, topics.schemas, topics.queries),
-        *_topics(_WRITE, topics.cancels, topics.dead_letters, topics.requests),
+        *_topics(_WRITE, topics.cancels, topics.dead_letters, topics.requests, topics.feedback),
         Acl(Resource.TRANSACTIONAL_ID, f"{topics.adapters}-writer", _WRITE),
         Acl(Resource.TRANSACTIONAL_ID, f"{topics.dead_letters}-writer", _WRITE),
     )

@@ -1,12 +1,17 @@
 """The metrics of a gateway, bound once and updated by one call an event."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
+from schemas.records import Feedback
 from streams.telemetry import names
 from streams.telemetry.families import build_info, counter, gauge, histogram, program_version
+from streams.telemetry.responses import AdapterLabels
+
+#: A rating from here on is a good one.
+_GOOD = 0.5
 
 
 class GatewayMetrics:
@@ -20,6 +25,8 @@ class GatewayMetrics:
         self._streams = gauge(names.GATEWAY_STREAMS, registry)
         self._cancels = counter(names.GATEWAY_CANCELS, registry)
         self._broken = counter(names.GATEWAY_BROKEN_STREAMS, registry)
+        self._feedback = counter(names.GATEWAY_FEEDBACK, registry)
+        self._labels = AdapterLabels()
         self._foreign = counter(names.GATEWAY_FOREIGN_REPLIES, registry)
         self._decode_errors = counter(names.DECODE_ERRORS, registry)
         self._revision = gauge(names.REGISTRY_REVISION, registry)
@@ -65,7 +72,14 @@ class GatewayMetrics:
         """Count a record of ``topic`` that could not be decoded."""
         self._decode_errors.labels(topic).inc()
 
-    def know_registry(self, adapters: int, revision: int) -> None:
-        """Follow the registry: how many versions it has, and its revision."""
-        self._adapters.set(adapters)
+    def count_feedback(self, feedback: Feedback) -> None:
+        """Count what somebody thought of an answer."""
+        rating = feedback.rating
+        verdict = "none" if rating is None else "good" if rating >= _GOOD else "bad"
+        self._feedback.labels(self._labels.label(feedback.adapter), verdict).inc()
+
+    def know_registry(self, adapters: Collection[str], revision: int) -> None:
+        """Follow the registry: the versions it has, and its revision."""
+        self._labels.learn(adapters)
+        self._adapters.set(len(adapters))
         self._revision.set(revision)

@@ -516,6 +516,15 @@ GATEWAY_FOREIGN_REPLIES = _counter(
     _GATEWAY,
 )
 
+GATEWAY_FEEDBACK = _counter(
+    "lorelay_gateway_feedback_total",
+    "opinions",
+    "Opinions of answers that this gateway took, by who answered; verdict is good for a rating of "
+    "0.5 or above, bad below, none where there is no rating.",
+    ("adapter", "verdict"),
+    _GATEWAY,
+)
+
 ALL: tuple[Metric, ...] = tuple(value for value in [*globals().values()] if type(value) is Metric)
 """Every metric above, in this order."""
 

@@ -112,6 +112,14 @@ def merge(records: Iterable[AdapterMetrics], span: timedelta | None = None) -> A
     return replace(merged, throughput_qps=merged.num_requests / span.total_seconds())
 
 
+def combined(
+    records: Iterable[AdapterMetrics], name: str, span: timedelta
+) -> AdapterMetrics | None:
+    """Records of any adapter versions as one, of that name and without a version; None of none."""
+    renamed = [replace(record, adapter_id=name, adapter_version="") for record in records]
+    return merge(renamed, span) if renamed else None
+
+
 def newest(records: Iterable[AdapterMetrics], length: timedelta) -> list[AdapterMetrics]:
     """Each adapter version's records as one, over the newest ``length`` that is written.
 

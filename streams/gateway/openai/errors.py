@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from schemas.errors import RequestError
 from schemas.records import ErrorInfo
-from streams.gateway.failures import InvalidParameter, UnknownRoute
+from streams.gateway.failures import InvalidParameter, LimitReached, UnknownRoute
 
 _RETRY_AFTER_SECONDS: Final = 1
 
@@ -27,7 +27,14 @@ _STATUS_OF_CODE: Final = {
     "body_too_large": 413,
     "duplicate_id": 409,
     "unknown_query": 404,
+    "not_answered": 409,
     "engine_unavailable": 503,
+    "invalid_api_key": 401,
+    "forbidden": 403,
+    "admin_off": 403,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "registry_conflict": 409,
 }
 _OPENAI_CODES: Final = {
     "unknown_adapter": "model_not_found",
@@ -58,8 +65,10 @@ def http_error(
     elif isinstance(error, UnknownRoute):
         status = error.status
     headers = dict(found.headers)
-    if error.retryable and error.retry_after_s:
+    if error.retry_after_s and (error.retryable or isinstance(error, LimitReached)):
         headers["retry-after"] = str(ceil(error.retry_after_s))
+    if isinstance(error, LimitReached):
+        headers |= error.headers
     return HttpError(status, found.content, headers)
 
 
@@ -74,6 +83,8 @@ def http_error_of(
     category = STATUS_OF_CATEGORY.get(info.category, 500)
     status = _STATUS_OF_CODE.get(info.code, category)
     headers = {"x-should-retry": "true" if info.retryable else "false"}
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
     if info.retryable:
         headers["retry-after"] = str(_RETRY_AFTER_SECONDS)
     error = {

@@ -172,13 +172,17 @@ def query_of(
     *,
     query_id: str,
     adapter: str | None,
-    reply_to: ReplyTo,
+    reply_to: ReplyTo | None,
     timeout_ms: float,
     prompt_chars: int,
     now: datetime,
     headers: Mapping[str, str],
+    tenant: str | None = None,
+    highest_priority: int = 9,
 ) -> Query:
     """The query that is asked, with its id; `timeout_ms` where it says none.
+
+    A priority above the highest is lowered to that.
 
     Raises: InvalidParameter.
     """
@@ -198,6 +202,7 @@ def query_of(
         adapter=adapter,
         fallback=asked.fallback,
         session=asked.session or headers.get("x-session-id") or asked.user or None,
+        tenant=tenant,
         language=asked.language or None,
         context=asked.context or {},
         sampling=Sampling(
@@ -207,7 +212,7 @@ def query_of(
             seed=asked.seed,
             stop=tuple(asked.stop or ()),
         ),
-        priority=5 if asked.priority is None else asked.priority,
+        priority=min(highest_priority, 5 if asked.priority is None else asked.priority),
         timeout_ms=timeout_ms if asked.timeout_ms is None else asked.timeout_ms,
         stream=bool(asked.stream),
         reply_to=reply_to,

@@ -7,16 +7,21 @@ from typing import Annotated, Final
 import uuid_utils
 from fastapi import APIRouter, Header, Request, Response
 
+from streams.gateway.access.keys import Key
 from streams.gateway.answering import Answering
 from streams.gateway.failures import InvalidParameter
 from streams.gateway.names import adapter_asked_for
 from streams.gateway.openai.answers import Kind
 from streams.gateway.openai.requests import Asked, AskedChat, AskedCompletion, query_of
-from streams.gateway.routes.of import errors, gateway_of
+from streams.gateway.routes.of import User, answers, errors, gateway_of
+from streams.gateway.routes.shapes import ChatCompletion, Completion
 from streams.kafka.output import TRACEPARENT
 
-router = APIRouter(tags=["OpenAI"], responses=errors(400, 404, 409, 413, 499, 500, 502, 503, 504))
+router = APIRouter(
+    tags=["OpenAI"], responses=errors(400, 401, 403, 404, 409, 413, 429, 499, 500, 502, 503, 504)
+)
 
+_STREAM: Final = "text/event-stream"
 _ID: Final = re.compile(r"[!-~]{1,200}")
 _REQUEST_ID: Final = "x-request-id"
 
@@ -27,29 +32,41 @@ RequestId = Annotated[
 SessionId = Annotated[str | None, Header(description="The session, where the body names none.")]
 
 
-@router.post("/v1/completions", response_model=None, summary="Complete a prompt")
+@router.post(
+    "/v1/completions",
+    response_model=None,
+    summary="Complete a prompt",
+    responses=answers(Completion, stream=_STREAM),
+)
 async def complete(
     asked: AskedCompletion,
     request: Request,
+    user: User,
     x_request_id: RequestId = None,
     x_session_id: SessionId = None,
 ) -> Response:
     """OpenAI's completions, whole or as server-sent events; one choice."""
-    return _answering("completion", asked, request)
+    return _answering("completion", asked, request, user)
 
 
-@router.post("/v1/chat/completions", response_model=None, summary="Answer a conversation")
+@router.post(
+    "/v1/chat/completions",
+    response_model=None,
+    summary="Answer a conversation",
+    responses=answers(ChatCompletion, stream=_STREAM),
+)
 async def chat(
     asked: AskedChat,
     request: Request,
+    user: User,
     x_request_id: RequestId = None,
     x_session_id: SessionId = None,
 ) -> Response:
     """OpenAI's chat completions, whole or as server-sent events; one choice of text."""
-    return _answering("chat", asked, request)
+    return _answering("chat", asked, request, user)
 
 
-def _answering(kind: Kind, asked: Asked, request: Request) -> Response:
+def _answering(kind: Kind, asked: Asked, request: Request, user: Key | None) -> Response:
     gateway = gateway_of(request)
     settings = gateway.settings
     base_models = gateway.base_models.names()
@@ -62,13 +79,18 @@ def _answering(kind: Kind, asked: Asked, request: Request) -> Response:
         prompt_chars=settings.gateway_prompt_chars,
         now=datetime.now(UTC),
         headers=request.headers,
+        tenant=user.tenant if user else None,
+        highest_priority=user.priority if user else 9,
     )
+    permit = gateway.budgets.permit(user)
+    permit.take()
     trace = request.headers.get(TRACEPARENT)
     options = asked.stream_options
     return Answering(
         gateway.exchange,
         query,
         [(TRACEPARENT, trace.encode())] if trace else [],
+        permit=permit,
         kind=kind,
         base_model=base_models[0] if base_models else None,
         include_usage=bool(options and options.include_usage),

@@ -9,7 +9,8 @@ from streams.gateway.bodies import json_response
 from streams.gateway.failures import UnknownQuery
 from streams.gateway.openai.decision import decision_headers, query_headers
 from streams.gateway.openai.stored import pending_answer, stored_answer
-from streams.gateway.routes.of import errors, gateway_of
+from streams.gateway.routes.of import User, answers, errors, gateway_of
+from streams.gateway.routes.shapes import StoredAnswer
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -19,21 +20,26 @@ router = APIRouter(tags=["OpenAI"])
     response_model=None,
     summary="Fetch an earlier answer",
     responses={
-        200: {"description": "The answer, or how the query failed, as OpenAI's Response object"},
-        202: {"description": "The query is under way; ask again"},
-        **errors(404, 500, 503),
+        **answers(StoredAnswer, 200, "The answer, or how the query failed"),
+        **answers(StoredAnswer, 202, "The query is under way; ask again"),
+        **errors(401, 403, 404, 500, 503),
     },
 )
 async def fetch(
     query_id: Annotated[str, Path(description="The query's id, which every answer names.")],
     request: Request,
+    user: User,
 ) -> Response:
-    """The newest answer to a query of that id, whichever gateway took it, or none."""
+    """The newest answer to a query of that id, whichever gateway took it, or none.
+
+    A user with a key finds what his tenant has asked.
+    """
     gateway = gateway_of(request)
     pending = json_response(202, pending_answer(query_id), query_headers(query_id))
-    if gateway.exchange.is_under_way(query_id):
+    tenant = user.tenant if user else None
+    if gateway.exchange.is_under_way(query_id, tenant):
         return pending
-    found = await gateway.archive.find(query_id)
+    found = await gateway.archive.find(query_id, tenant)
     if found is None:
         raise UnknownQuery(query_id)
     if isinstance(found, Pending):

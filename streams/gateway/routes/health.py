@@ -3,12 +3,15 @@
 from fastapi import APIRouter, Request, Response
 
 from streams.gateway.bodies import json_response
-from streams.gateway.routes.of import gateway_of
+from streams.gateway.routes.of import answers, gateway_of
+from streams.gateway.routes.shapes import Health
 
 router = APIRouter(tags=["Health"])
 
 
-@router.get("/health", response_model=None, summary="Whether the process lives")
+@router.get(
+    "/health", response_model=None, summary="Whether the process lives", responses=answers(Health)
+)
 async def health() -> Response:
     """Always 200: who gets it has reached a living gateway."""
     return json_response(200, {"status": "ok"})
@@ -18,7 +21,10 @@ async def health() -> Response:
     "/ready",
     response_model=None,
     summary="Whether queries are taken",
-    responses={503: {"description": "Not now; `waits_for` says for what"}},
+    responses={
+        **answers(Health),
+        **answers(Health, 503, "Not now; `waits_for` says for what"),
+    },
 )
 async def ready(request: Request) -> Response:
     """200 while queries can be sent, else 503 and what the gateway waits for."""

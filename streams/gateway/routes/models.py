@@ -2,16 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from streams.gateway.bodies import json_response
 from streams.gateway.catalogue import catalogue, entry
-from streams.gateway.routes.of import errors, gateway_of
+from streams.gateway.routes.of import answers, errors, gateway_of, only_readers
+from streams.gateway.routes.shapes import Model, ModelList
 
-router = APIRouter(tags=["OpenAI"])
+router = APIRouter(tags=["OpenAI"], dependencies=[Depends(only_readers)], responses=errors(401))
 
 
-@router.get("/v1/models", response_model=None, summary="List models and adapters")
+@router.get(
+    "/v1/models",
+    response_model=None,
+    summary="List models and adapters",
+    responses=answers(ModelList),
+)
 async def list_models(request: Request) -> Response:
     """Automatic selection, the base model, and every adapter that can be asked for."""
     gateway = gateway_of(request)
@@ -23,7 +29,7 @@ async def list_models(request: Request) -> Response:
     "/v1/models/{model_id:path}",
     response_model=None,
     summary="Show one of them",
-    responses=errors(404),
+    responses={**answers(Model), **errors(404)},
 )
 async def show_model(
     model_id: Annotated[str, Path(description="As the list has it.")], request: Request

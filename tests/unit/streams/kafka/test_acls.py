@@ -15,6 +15,7 @@ from streams.kafka.acls import (
     judge_acls,
     markdown_table,
     operator_acls,
+    registrar_acls,
     router_acls,
     topic_names,
     worker_acls,
@@ -27,6 +28,7 @@ ROLES = {
     "judge": judge_acls(TOPICS),
     "worker": worker_acls(TOPICS, "lorelay-worker"),
     "gateway": gateway_acls(TOPICS),
+    "registrar": registrar_acls(TOPICS),
     "client": client_acls(TOPICS),
     "operator": operator_acls(TOPICS),
 }
@@ -54,10 +56,11 @@ def test_each_resource_is_there_once(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["router", "worker", "gateway", "client"])
-def test_only_operators_and_judges_write_to_the_registry(role: str) -> None:
+def test_only_operators_registrars_and_judges_write_to_the_registry(role: str) -> None:
     registry = {TOPICS.adapters, TOPICS.examples, TOPICS.traffic, TOPICS.lifecycle}
     assert not writable(role) & registry
     assert registry <= writable("operator")
+    assert registry == writable("registrar")
     assert writable("judge") == registry - {TOPICS.examples}
 
 

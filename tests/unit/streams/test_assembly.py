@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import Chunk, Origin
-from streams.gateway.assembly import Diverged, StreamedText
+from streams.assembly import Diverged, StreamedText
 
 ORIGIN = Origin("queries", 0, 7)
 

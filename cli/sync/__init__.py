@@ -1,0 +1,1 @@
+"""`lorelay adapters sync`: the registry kept in step with a ThemisDB's."""

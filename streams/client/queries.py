@@ -1,0 +1,239 @@
+"""Sends queries to Kafka and hands each its response."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+from types import TracebackType
+from typing import Self, TypeVar
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.errors import LorelayError, RecordTooLarge, UnknownSchema
+from schemas.json_form import to_json
+from schemas.records import Cancel, Chunk, Feedback, Query, Record, Response
+from schemas.topics import MAX_QUERY_BYTES
+from schemas.validation import validate_query
+from streams.client.failures import ConnectionLost
+from streams.client.troubles import no_topic, unreachable
+from streams.kafka.access import refusal
+from streams.kafka.output import Headers, event_headers
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.table import TableReader
+from streams.kafka.transactions import partition_for
+from streams.kafka.writer_schemas import open_codec
+
+_FETCH_WAIT_MS = 100
+_SOURCE = "lorelay-client"
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response, and the milliseconds from sending its query to reading it."""
+
+    response: Response
+    elapsed_ms: float
+
+
+@dataclass(slots=True)
+class _Pending:
+    answer: "asyncio.Future[Answer]"
+    sent_at: float
+    on_chunk: Callable[[Chunk], None] | None = None
+    #: The chunk that says why the answer ends has come.
+    is_streamed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class QueryClient:
+    """Reads responses from its start on, so it is started before the first query is sent.
+
+    With ``query_id`` it reads only the partitions that this query's records go to, else all.
+    Queries go out as JSON: every router reads it, whatever its version. Use as a context.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, *, query_id: str | None = None, chunks: bool = False
+    ) -> None:
+        self._settings = settings
+        self._query_id = query_id
+        self._topics = settings.topics
+        self._read_topics = [self._topics.responses, *([self._topics.chunks] if chunks else [])]
+        self._pending: dict[str, _Pending] = {}
+        self._reading: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connects. Raises: AccessRefused, ConfigurationError where the cluster or its topics
+        are not there."""
+        self._codec = await open_codec(self._settings)
+        # Made here: aiokafka's clients belong to the loop that runs when they are made.
+        self._consumer = AIOKafkaConsumer(
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+            **self._settings.client_kwargs(),
+        )
+        self._producer = AIOKafkaProducer(
+            enable_idempotence=True,
+            max_request_size=self._settings.max_record_bytes,
+            **self._settings.client_kwargs(),
+        )
+        try:
+            await asyncio.gather(self._consumer.start(), self._producer.start())
+            await self._listen()
+        except (KafkaError, LorelayError) as error:
+            await self._disconnect()
+            if isinstance(error, LorelayError):
+                raise
+            raise await unreachable(self._settings, error) from error
+        self._reading = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reading
+        await self._disconnect()
+
+    async def send(
+        self, query: Query, on_chunk: Callable[[Chunk], None] | None = None
+    ) -> "asyncio.Future[Answer]":
+        """Sends a query that has an id; what is returned becomes its answer.
+
+        Raises: InvalidRequest or RecordTooLarge before anything is sent, AccessRefused,
+        ConnectionLost.
+        """
+        validate_query(query, self._topics)
+        if query.id is None:
+            raise ValueError("a query without an id can't be told from others")
+        payload = to_json(query).encode()
+        if len(payload) > MAX_QUERY_BYTES:
+            raise RecordTooLarge(len(payload), MAX_QUERY_BYTES)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._pending[query.id] = _Pending(answer, perf_counter(), on_chunk)
+        key = (query.session or query.id).encode()
+        try:
+            headers = event_headers("Query", query.id, _SOURCE)
+            await self._write(self._topics.queries, payload, key, headers)
+        except LorelayError:
+            self.forget(query.id)
+            raise
+        return answer
+
+    def expect(self, query_id: str) -> "asyncio.Future[Answer]":
+        """What is returned becomes the answer of a query that was sent before."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._pending[query_id] = _Pending(answer, perf_counter())
+        return answer
+
+    def forget(self, query_id: str) -> None:
+        """Nobody waits any more for what comes of that query."""
+        self._pending.pop(query_id, None)
+
+    async def cancel(self, cancel: Cancel) -> None:
+        """Takes a query back. Raises: AccessRefused, ConnectionLost."""
+        payload = to_json(cancel).encode()
+        await self._write(self._topics.cancels, payload, cancel.query_id.encode())
+
+    async def feedback(self, feedback: Feedback) -> None:
+        """Says what an answer was worth. Raises: AccessRefused, ConnectionLost."""
+        payload = to_json(feedback).encode()
+        await self._write(self._topics.feedback, payload, feedback.query_id.encode())
+
+    async def last_chunk(self, query_id: str, seconds: float) -> None:
+        """Waits so long for the end of a streamed answer, which may come after its response.
+
+        It may not come at all: chunks are no promise.
+        """
+        if pending := self._pending.get(query_id):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(pending.is_streamed.wait(), seconds)
+
+    async def _write(self, topic: str, payload: bytes, key: bytes, headers: Headers = ()) -> None:
+        try:
+            await self._producer.send_and_wait(topic, payload, key=key, headers=list(headers))
+        except KafkaError as error:
+            raise await refusal(self._settings, error) or ConnectionLost(
+                f"It could not be written to {topic}: {error!r}"
+            ) from error
+
+    async def _listen(self) -> None:
+        """Takes the end of the partitions to read as the beginning."""
+        existing = await self._consumer.topics()
+        for topic in (self._topics.queries, *self._read_topics):
+            if topic not in existing:
+                raise no_topic(self._settings, topic)
+        found = []
+        for topic in self._read_topics:
+            numbers = await self._producer.partitions_for(topic)
+            if self._query_id is not None:
+                numbers = {partition_for(self._query_id.encode(), len(numbers))}
+            found += [TopicPartition(topic, number) for number in numbers]
+        self._consumer.assign(found)
+        await self._consumer.seek_to_end(*found)
+        for partition in found:
+            await self._consumer.position(partition)
+
+    async def _read(self) -> None:
+        try:
+            async for record in self._consumer:
+                pending = self._pending.get((record.key or b"").decode(errors="replace"))
+                if pending is None:
+                    continue
+                if record.topic == self._topics.responses:
+                    await self._on_response(record.value)
+                elif pending.on_chunk is not None:
+                    chunk = await self._decode(Chunk, record.value)
+                    pending.on_chunk(chunk)
+                    if chunk.finish_reason is not None:
+                        pending.is_streamed.set()
+        except (KafkaError, LorelayError) as error:
+            lost = await refusal(self._settings, error) or ConnectionLost(
+                f"Responses can't be read any more: {error}"
+            )
+            for pending in self._pending.values():
+                if not pending.answer.done():
+                    pending.answer.set_exception(lost)
+
+    async def _on_response(self, value: bytes) -> None:
+        arrived = perf_counter()
+        response = await self._decode(Response, value)
+        pending = self._pending.get(response.query_id)
+        if pending is not None and pending.on_chunk is None:
+            del self._pending[response.query_id]
+        # Cancelled: nobody waits for it any more.
+        if pending is not None and not pending.answer.done():
+            pending.answer.set_result(Answer(response, (arrived - pending.sent_at) * 1000))
+
+    async def _decode(self, record_type: type[R], value: bytes) -> R:
+        try:
+            return self._codec.decode(record_type, value)
+        except UnknownSchema:
+            await self._learn_schemas()
+            return self._codec.decode(record_type, value)
+
+    async def _learn_schemas(self) -> None:
+        """Reads what other versions publish that they write with."""
+
+        def learn(topic: str, key: bytes, value: bytes | None, offset: int) -> None:
+            if value is not None:
+                with contextlib.suppress(LorelayError):
+                    self._codec.learn(value.decode(errors="replace"))
+
+        reader = TableReader(self._settings, [self._topics.schemas], learn)
+        try:
+            await reader.start()
+        finally:
+            await reader.stop()
+
+    async def _disconnect(self) -> None:
+        await asyncio.gather(self._consumer.stop(), self._producer.stop())

@@ -1,0 +1,66 @@
+"""An answer that is read while it is written."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from schemas.records import Cancel, Chunk, Query, Response
+from streams.assembly import Diverged, StreamedText
+from streams.client.failures import AnsweredWithError, NoAnswer, StreamBroken
+from streams.client.queries import QueryClient
+
+
+class Stream:
+    """Iterated once, it asks the query and yields the new text; then `response` has it all."""
+
+    def __init__(self, queries: QueryClient, query: Query, seconds: float) -> None:
+        assert query.id is not None
+        self.query_id = query.id
+        self.response: Response | None = None
+        self._queries = queries
+        self._query = query
+        self._seconds = seconds
+        self._text = StreamedText()
+        self._news = asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """Whoever leaves early takes the query back. Raises: AnsweredWithError, NoAnswer,
+        StreamBroken, InvalidRequest, ConnectionLost."""
+        try:
+            waiting = await self._queries.send(self._query, self._on_chunk)
+            waiting.add_done_callback(lambda _: self._news.set())
+            deadline = asyncio.get_running_loop().time() + self._seconds
+            while not waiting.done():
+                await self._news_until(deadline)
+                if text := self._text.take():
+                    yield text
+            self.response = waiting.result().response
+        finally:
+            self._queries.forget(self.query_id)
+            if self.response is None:
+                reason = "nobody waits for the answer any more"
+                await self._queries.cancel(Cancel(self.query_id, reason, datetime.now(UTC)))
+        if text := self._rest(self.response):
+            yield text
+
+    def _on_chunk(self, chunk: Chunk) -> None:
+        self._text.add(chunk)
+        self._news.set()
+
+    async def _news_until(self, deadline: float) -> None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._news.wait()
+        except TimeoutError as error:
+            raise NoAnswer(f"No answer within {self._seconds:g} s.") from error
+        self._news.clear()
+
+    def _rest(self, response: Response) -> str:
+        """What the chunks lacked."""
+        if response.error is not None:
+            raise AnsweredWithError(response)
+        try:
+            self._text.complete(response.text or "")
+        except Diverged as error:
+            raise StreamBroken(response) from error
+        return self._text.take()

@@ -1,0 +1,1 @@
+"""Who may do what at the gateway, and how much of it."""

@@ -1,0 +1,66 @@
+"""The adapters' figures of the last minutes: the metrics topic."""
+
+from collections import defaultdict, deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from schemas.codec import Codec
+from schemas.errors import DecodeError
+from schemas.records import AdapterMetrics
+from streams.gateway.tail import Tail
+from streams.registry.version import split_key
+
+
+class Figures:
+    """Windows that ended within `span` before the newest one that is known.
+
+    By a version's `id@version`, each in the order of coming. What the routers write meanwhile is
+    added, what is older is forgotten.
+    """
+
+    def __init__(
+        self,
+        tail: Tail,
+        codec: Codec,
+        span: timedelta,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._tail = tail
+        self._codec = codec
+        self.span = span
+        self._now = now
+        self._windows: defaultdict[str, deque[AdapterMetrics]] = defaultdict(deque)
+        tail.listen(self.on_record)
+
+    async def start(self) -> None:
+        """Begins with the windows of the last `span`. Raises: KafkaError."""
+        await self._tail.start()
+
+    async def stop(self) -> None:
+        """Ends following."""
+        await self._tail.stop()
+
+    def on_record(self, key: bytes, value: bytes) -> None:
+        """A record of the metrics topic."""
+        try:
+            window = self._codec.decode(AdapterMetrics, value)
+        except DecodeError:
+            # Of a version that this one can't read; the routers' own /metrics has the figure.
+            return
+        windows = self._windows[f"{window.adapter_id}@{window.adapter_version}"]
+        windows.append(window)
+        oldest = self._now() - self.span
+        while windows and windows[0].window_end < oldest:
+            windows.popleft()
+
+    def of(self, name: str, length: timedelta) -> list[AdapterMetrics]:
+        """The windows of a version, or of all of an id, that ended in the last `length`."""
+        since = self._now() - length
+        is_exact = bool(split_key(name)[1])
+        keys = [name] if is_exact else [k for k in self._windows if split_key(k)[0] == name]
+        return [
+            window
+            for key in keys
+            for window in self._windows.get(key, ())
+            if window.window_end >= since
+        ]

@@ -1,0 +1,111 @@
+"""The Python client, as its documentation shows it."""
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import pytest
+
+from schemas.errors import InvalidRequest
+from schemas.records import Feedback
+from streams.client import AnsweredWithError, Client, NoAnswer
+from streams.kafka.settings import KafkaSettings
+from tests.chaos.fleet import ROOT
+from tests.integration.gateway.system import LEGAL, LEGAL_TEXTS, MEDICAL, RunningSystem, eventually
+
+
+def client_of(system: RunningSystem, *, streams: bool = True) -> Client:
+    settings = KafkaSettings(topic_prefix=system.topics.prefix)
+    return Client(system.cluster.address, settings=settings, streams=streams)
+
+
+async def test_a_question_is_answered_by_the_adapter_that_is_selected(
+    system: RunningSystem,
+) -> None:
+    async with client_of(system, streams=False) as client:
+        answer = await client.ask(LEGAL_TEXTS[0], max_tokens=50)
+        named = await client.ask([{"role": "user", "content": "x"}], adapter=MEDICAL)
+    assert answer.text == f"[{LEGAL}@1.0.0] {LEGAL_TEXTS[0]}"
+    assert named.adapter == f"{MEDICAL}@1.0.0"
+
+
+async def test_many_questions_at_a_time_each_get_their_answer(system: RunningSystem) -> None:
+    async with client_of(system, streams=False) as client:
+        answers = await asyncio.gather(
+            *(client.ask(f"number {n}", adapter="base") for n in range(50))
+        )
+    assert [answer.text for answer in answers] == [f"[base] number {n}" for n in range(50)]
+
+
+async def test_a_streamed_answer_comes_in_pieces_that_make_up_the_whole(
+    system: RunningSystem,
+) -> None:
+    async with client_of(system) as client:
+        stream = client.stream("one two three four", adapter="base")
+        pieces = [piece async for piece in stream]
+    assert stream.response is not None
+    assert "".join(pieces) == stream.response.text == "[base] one two three four"
+    assert all(pieces)
+
+
+async def test_an_error_is_raised_with_its_response(system: RunningSystem) -> None:
+    async with client_of(system) as client:
+        with pytest.raises(AnsweredWithError, match="There is no adapter") as asked:
+            await client.ask("x", adapter="legal-aq")
+        with pytest.raises(AnsweredWithError, match="There is no adapter"):
+            async for _ in client.stream("x", adapter="legal-aq"):
+                pass
+        with pytest.raises(InvalidRequest, match="prompt is empty"):
+            await client.ask(" ")
+    assert asked.value.response.error is not None
+    assert asked.value.response.error.code == "unknown_adapter"
+
+
+async def test_who_does_not_wait_takes_his_query_back(system: RunningSystem) -> None:
+    def cancelled() -> set[str]:
+        return {cancel.query_id for cancel in system.cancels()}
+
+    async with client_of(system) as client:
+        with system.nobody_answers():
+            with pytest.raises(NoAnswer):
+                await client.ask("x", id="too-late", seconds=0.3)
+            asked = asyncio.create_task(client.ask("x", id="dropped"))
+            await asyncio.to_thread(system.await_query, "dropped")
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            with pytest.raises(NoAnswer):
+                async for _ in client.stream("x", id="unread", seconds=0.3):
+                    pass
+            eventually(lambda: {"too-late", "dropped", "unread"} <= cancelled(), "the cancels")
+
+
+async def test_feedback_names_the_version_that_answered(system: RunningSystem) -> None:
+    async with client_of(system, streams=False) as client:
+        answer = await client.ask("x", adapter=LEGAL)
+        await client.feedback(answer, 0.5, comment="So, so.")
+        with pytest.raises(InvalidRequest):
+            await client.feedback(answer, 5)
+    command = [sys.executable, "-m", "cli.main", "feedback", answer.query_id, "--rating", "1"]
+    variables = {
+        "LORELAY_KAFKA": system.cluster.address,
+        "LORELAY_TOPIC_PREFIX": system.topics.prefix,
+    }
+    told = await asyncio.to_thread(
+        subprocess.run,
+        command,
+        cwd=ROOT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"{LEGAL}@1.0.0" in told.stdout
+    opinions = [
+        system.codec.decode(Feedback, message.value() or b"")
+        for message in system.cluster.read(system.topics.feedback)
+    ]
+    assert {feedback.query_id for feedback in opinions} == {answer.query_id}
+    assert {feedback.adapter for feedback in opinions} == {f"{LEGAL}@1.0.0"}
+    assert sorted(feedback.rating or 0.0 for feedback in opinions) == [0.5, 1.0]

@@ -1,0 +1,59 @@
+"""The file of answers, over the deaths of its writers."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.batch.output import Output
+from schemas.errors import ConfigurationError
+
+
+def line(name: str, status: int = 200) -> bytes:
+    content = {"id": name, "custom_id": name, "response": {"status_code": status}, "error": None}
+    return json.dumps(content).encode() + b"\n"
+
+
+def test_a_writer_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with Output(path) as output:
+        assert not output.has_begun
+        output.write("a", line("a"))
+        output.write("b", line("b", 404))
+    with Output(path) as output:
+        assert output.has_begun
+        assert output.done == {"a", "b"}
+        assert output.failures == 1
+        output.write("c", line("c"))
+    assert path.read_bytes() == line("a") + line("b", 404) + line("c")
+
+
+@pytest.mark.parametrize("length", range(1, len(line("b"))))
+def test_a_line_that_was_not_written_to_its_end_is_written_anew(
+    tmp_path: Path, length: int
+) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(line("a") + line("b")[:length])
+    with Output(path) as output:
+        assert output.done == {"a"}
+        output.write("b", line("b"))
+    assert path.read_bytes() == line("a") + line("b")
+
+
+def test_a_second_writer_is_told(tmp_path: Path) -> None:
+    with Output(tmp_path / "out"), pytest.raises(ConfigurationError, match="Another command"):
+        Output(tmp_path / "out").__enter__()
+
+
+@pytest.mark.parametrize("content", ["words\n", "[]\n", '{"id": "a"}\n'])
+def test_a_file_of_something_else_is_left_alone(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "out"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match="no answer of a batch"):
+        Output(path).__enter__()
+    assert path.read_text() == content
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="can't be written"):
+        Output(tmp_path).__enter__()
