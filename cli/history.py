@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from rich.columns import Columns
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.padding import Padding
 
 from cli.plain_errors import plain_errors
 from cli.query_client import quieten_clients
+from cli.versions import sentence
 from schemas.codec import Codec
 from schemas.errors import DecodeError
 from schemas.json_form import to_json
@@ -18,6 +20,7 @@ from schemas.records import LifecycleEvent
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.table import TableReader
 
+_INDENT = (0, 0, 0, 4)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -50,8 +53,8 @@ def history(
     if not shown:
         whose = f" of {name}" if name else ""
         console.print(f"There is no event{whose}: `lorelay adapters list` shows what there is.")
-    else:
-        console.print(_table(shown))
+    for event in shown:
+        _print(console, event)
     if unreadable:
         console.print(f"[yellow]Note:[/] {unreadable} events can't be read by this version.")
 
@@ -96,27 +99,21 @@ def _concerns(event: LifecycleEvent, name: str) -> bool:
     return any(name in (key, str(key).partition("@")[0]) for key in keys)
 
 
-def _table(events: list[LifecycleEvent]) -> Table:
-    table = Table(header_style="bold")
-    for column in ("when (UTC)", "family", "event", "version", "state", "split after it"):
-        table.add_column(column, overflow="fold")
-    table.add_column("revision", justify="right")
-    for column in ("by", "why", "figures"):
-        table.add_column(column, overflow="fold")
-    for event in events:
-        at = event.created_at.astimezone(UTC) if event.created_at else None
-        step = [status for status in (event.from_status, event.to_status) if status]
-        row = (
-            f"{at:%Y-%m-%d %H:%M:%S}" if at else "",
-            event.family,
-            event.event.replace("_", " "),
-            event.adapter or "",
-            " → ".join(dict.fromkeys(step)),
-            "\n".join(f"{key} {weight:g}" for key, weight in event.shares.items()),
-            str(event.revision),
-            event.actor or "",
-            event.reason or "",
-            "\n".join(f"{name} {value:.4g}" for name, value in event.figures.items()),
+def _print(console: Console, event: LifecycleEvent) -> None:
+    """An event as an entry of a log: what, then why, what it led to, what it rests on."""
+    at = event.created_at.astimezone(UTC) if event.created_at else None
+    when = f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "at an unknown time"
+    who = f", by {escape(event.actor)}" if event.actor else ""
+    console.print(
+        f"[dim]{when}[/] {sentence(event)} [dim]{escape(event.family)}{who}[/]", soft_wrap=True
+    )
+    if event.reason:
+        console.print(Padding(escape(event.reason), _INDENT, expand=False))
+    if event.shares:
+        shares = ", ".join(f"{key} {weight:g}" for key, weight in event.shares.items())
+        console.print(
+            Padding(f"[dim]split {event.revision}:[/] {escape(shares)}", _INDENT, expand=False)
         )
-        table.add_row(*map(escape, row))
-    return table
+    if event.figures:
+        figures = [f"[dim]{escape(key)}[/] {value:.4g}" for key, value in event.figures.items()]
+        console.print(Padding(Columns(figures, padding=(0, 2)), _INDENT, expand=False))
