@@ -111,7 +111,7 @@ class RunningWorker:
         adapter = version(
             number=number,
             base_model=base_model,
-            training=Training(lora_rank=4),
+            training=Training(),
             artifact=Artifact(str(folder), digest, 1),
         )
         self.cluster.produce(

@@ -224,7 +224,9 @@ def test_a_vllm_that_fails_is_started_again_and_what_ran_in_it_is_answered(
     worker.state(lambda state: state.status == "restarting")
     eventually(lambda: not worker.fleet.is_ready(served.member) or None, "an end of its readiness")
     answers = [worker.response(origin) for origin in (*origins, in_adapter)]
-    assert [(a.status, a.attempt) for a in answers] == [("ok", 2)] * 4
+    assert [a.status for a in answers] == ["ok"] * 4
+    # What waits for its adapter need not have been in the engine: it may keep its attempt.
+    assert [a.attempt for a in answers[:3]] == [2] * 3
     assert [a.text for a in answers[:2]] == [served.base_text] * 2
     assert (answers[3].adapter, answers[3].text) == (loading.key, served.adapter_text)
     worker.state(lambda state: state.status == "ready")
