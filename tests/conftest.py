@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,9 @@ from streams.kafka.settings import KafkaSettings
 # No test asserts a time: these machines are shared.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+# In the background a shell has its programs ignore Ctrl-C, and they have theirs ignore it, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _CLUSTER_OF_THE_CALLER = os.environ.get("LORELAY_KAFKA")
 
