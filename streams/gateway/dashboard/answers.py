@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from schemas.records import BASE, Origin, Query, Response, Routing
+from streams.gateway.dashboard.times import milliseconds
 from streams.telemetry.metrics import choice_of
 
 KEPT: Final = 50
@@ -74,7 +75,7 @@ def _row(name: str, response: Response, at: datetime) -> Row:
     return {
         "origin": name,
         "id": _shortened(response.query_id, 200),
-        "at": int(at.timestamp() * 1000),
+        "at": milliseconds(at),
         "adapter": response.adapter or (BASE if response.routing else None),
         "routed_to": routing.adapter,
         "variant": routing.variant,

@@ -1,10 +1,10 @@
 """Each family's split, and its canary. Pure."""
 
 from collections import Counter
-from datetime import datetime
 from typing import Any, Final
 
 from schemas.records import Canary
+from streams.gateway.dashboard.times import milliseconds
 from streams.registry.reader import Registry
 
 _MOST: Final = 200
@@ -47,8 +47,3 @@ def _canary(canary: Canary) -> dict[str, Any]:
         "started_at": milliseconds(canary.started_at),
         "ends_at": milliseconds(canary.ends_at),
     }
-
-
-def milliseconds(time: datetime | None) -> int | None:
-    """Since 1970."""
-    return None if time is None else int(time.timestamp() * 1000)

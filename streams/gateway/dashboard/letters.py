@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from streams.gateway.dashboard.families import milliseconds
+from streams.gateway.dashboard.times import milliseconds
 from streams.kafka.dead_letters.letter import DeadLetter
 
 SHOWN: Final = 10

@@ -50,7 +50,7 @@ class Source:
         self._model = model
         self._groups = groups
         topics = settings.topics
-        self._takes: dict[str, Callable[[Any], None]] = {
+        self._takes: dict[str, Callable[[Any], object]] = {
             topics.queries: self._on_query,
             topics.requests: self._count,
             topics.responses: self._on_response,
@@ -61,6 +61,8 @@ class Source:
         self._late: set[TopicPartition] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self.troubles: dict[str, str] = {}
+        #: What was there at the beginning is read, or can't be.
+        self.has_begun = asyncio.Event()
 
     async def start(self) -> None:
         """Begins; what Kafka refuses is tried again."""
@@ -75,16 +77,27 @@ class Source:
             task.cancel()
         await asyncio.wait(self._tasks)
 
+    def check(self) -> None:
+        """Raises what has ended the reading, if something has."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
     async def _again(self, what: str, work: Callable[[], Any]) -> None:
         while True:
             try:
                 await work()
             except KafkaError as error:
-                said = forbidden(self._settings, error) or f"Kafka can't be read ({error!r})"
-                if self.troubles.get(what) != said:
-                    log.warning("the dashboard's %s: %s", what, said)
-                self.troubles[what] = said
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await self._trouble(what, error)
+
+    async def _trouble(self, what: str, error: KafkaError) -> None:
+        """Says it, and lets some time pass."""
+        said = forbidden(self._settings, error) or f"Kafka can't be read ({error!r})"
+        if self.troubles.get(what) != said:
+            log.warning("the dashboard's %s: %s", what, said)
+        self.troubles[what] = said
+        self.has_begun.set()
+        await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _read(self) -> None:
         async with AsyncExitStack() as stack:
@@ -100,14 +113,32 @@ class Source:
             stack.push_async_callback(stop, consumer)
             await consumer.start()
             await self._begin(consumer)
-            self.troubles.pop("records", None)
+            if await self._is_at_the_end(consumer):
+                self.has_begun.set()
             while True:
-                for place, records in (await consumer.getmany(timeout_ms=1000)).items():
-                    for record in records:
-                        self._takes[place.topic](record)
-                    await self._catch_up(consumer, place)
-                    # Others have the event loop between one topic's records and the next one's.
-                    await asyncio.sleep(0)
+                try:
+                    await self._take(await consumer.getmany(timeout_ms=1000), consumer)
+                    self.troubles.pop("records", None)
+                except KafkaError as error:
+                    # What was read is not read again, as it would be from the beginning.
+                    await self._trouble("records", error)
+
+    async def _take(self, fetched: Mapping[Any, Any], consumer: AIOKafkaConsumer) -> None:
+        for place, records in fetched.items():
+            for record in records:
+                self._takes[place.topic](record)
+            await self._catch_up(consumer, place)
+            # Others have the event loop between one topic's records and the next one's.
+            await asyncio.sleep(0)
+        if not self.has_begun.is_set() and await self._is_at_the_end(consumer):
+            self.has_begun.set()
+
+    async def _is_at_the_end(self, consumer: AIOKafkaConsumer) -> bool:
+        """Whether all is read that was there when reading began."""
+        for place, begin in self._positions.items():
+            if await consumer.position(place) < begin.end:
+                return False
+        return True
 
     async def _begin(self, consumer: AIOKafkaConsumer) -> None:
         topics = self._settings.topics
@@ -115,12 +146,11 @@ class Source:
         timed_topics = (topics.queries, topics.requests, topics.responses)
         least = {topics.responses: 200, topics.dead_letters: 500}
         partitions = await self._partitions(consumer)
-        asked = [place for place in partitions if place.topic in timed_topics]
+        since_ms = int(recently.timestamp() * 1000)
+        asked = {place: since_ms for place in partitions if place.topic in timed_topics}
         firsts = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
-        timed = await consumer.offsets_for_times(
-            dict.fromkeys(asked, int(recently.timestamp() * 1000))
-        )
+        timed = await consumer.offsets_for_times(asked)
         consumer.assign(partitions)
         for place in partitions:
             found = timed.get(place)

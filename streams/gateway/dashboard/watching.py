@@ -1,10 +1,11 @@
 """From the first viewer to the last: a model, and what feeds it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from schemas.codec import Codec
 from streams.gateway.base_models import BaseModels
@@ -18,6 +19,8 @@ from streams.gateway.figures import Figures
 from streams.gateway.settings import GatewaySettings
 from streams.parts import started
 from streams.registry.follow import RegistryFollower
+
+_BEGIN_SECONDS: Final = 3.0
 
 
 def watching(
@@ -50,6 +53,7 @@ def watching(
             nonlocal shown
             if shown is None:
                 shown = families(follower.registry)
+            source.check()
             at = now()
             snapshot = model.snapshot(at)
             about = {
@@ -69,6 +73,9 @@ def watching(
         async with AsyncExitStack() as parts:
             parts.enter_context(figures.followed(model.measure))
             source = await started(Source(settings, codec, model, groups), parts)
+            # So that nobody is told first that there is nothing.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(source.has_begun.wait(), _BEGIN_SECONDS)
             yield look
 
     return watch

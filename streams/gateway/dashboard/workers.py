@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from schemas.records import WorkerState
-from streams.gateway.dashboard.families import milliseconds
+from streams.gateway.dashboard.times import milliseconds
 
 #: One that said it stops is soon forgotten, one that has fallen silent is missed for longer.
 _STOPPED: Final = timedelta(seconds=30)

@@ -40,10 +40,11 @@ const feed = new Feed({
     say("bad", status === 401 ? "A token is needed" : "Not allowed");
     byId("main").hidden = true;
     byId("door").hidden = false;
-    for (const part of byId("door").querySelectorAll("label, .field, .note")) part.hidden = status !== 401;
+    const canTry = status === 401 || hadToken;
+    for (const part of byId("door").querySelectorAll("label, .field, .note")) part.hidden = !canTry;
     setText(byId("refusal"), status === 401 && !hadToken ? "" : message);
     sessionStorage.removeItem(KEPT_TOKEN);
-    if (status === 401) byId("token").focus();
+    if (canTry) byId("token").focus();
   },
 });
 

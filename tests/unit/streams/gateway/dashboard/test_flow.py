@@ -12,7 +12,7 @@ def flow(since: float = NOW - SECONDS) -> Flow:
 def test_a_rate_is_the_mean_of_the_seconds_that_are_over() -> None:
     counted = flow()
     for second in range(20):
-        counted.add("queries", NOW - second, NOW, 3)
+        counted.add("queries", NOW - second, NOW - second, 3)
     assert counted.rate("queries", NOW) == 3.0
 
 
@@ -55,5 +55,5 @@ def test_before_the_first_record_that_was_read_nothing_is_known() -> None:
 def test_old_seconds_are_forgotten() -> None:
     counted = flow()
     counted.add("queries", NOW - 1, NOW)
-    assert sum(count or 0 for count in counted.series("queries", NOW + SECONDS)) == 1
+    assert sum(count or 0 for count in counted.series("queries", NOW + SECONDS - 1)) == 1
     assert sum(count or 0 for count in counted.series("queries", NOW + 2 * SECONDS)) == 0
