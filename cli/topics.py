@@ -14,6 +14,7 @@ from cli.query_client import quieten_clients
 from streams.kafka.acls import (
     Acl,
     client_acls,
+    dashboard_acls,
     gateway_acls,
     judge_acls,
     markdown_table,
@@ -94,6 +95,15 @@ def acls(
         list[str],
         _principals("gateway", "Who runs gateways with an admin; needs the gateway's rights, too."),
     ],
+    dashboard: Annotated[
+        list[str],
+        typer.Option(
+            metavar="PRINCIPAL...",
+            default_factory=lambda: ["User:gateway"],
+            show_default="User:gateway",
+            help="Whose gateways show all on their live page: beyond a gateway's rights.",
+        ),
+    ],
     client: Annotated[list[str], _principals("client", "Who asks.")],
     operator: Annotated[list[str], _principals("operator", "Who administers.")],
     form: Annotated[Form, typer.Option("--format", help="How to print them.")] = Form.KAFKA_ACLS,
@@ -116,6 +126,7 @@ def acls(
         "worker": worker,
         "gateway": gateway,
         "registrar": registrar,
+        "dashboard": dashboard,
         "client": client,
         "operator": operator,
     }
@@ -134,12 +145,14 @@ def _roles() -> dict[str, Sequence[Acl]]:
     from streams.router.settings import RouterSettings
 
     names = KafkaSettings().topics
+    router_group, worker_group = RouterSettings().router_group, WorkerSettings().worker_group
     return {
-        "router": router_acls(names, RouterSettings().router_group),
+        "router": router_acls(names, router_group),
         "judge": judge_acls(names),
-        "worker": worker_acls(names, WorkerSettings().worker_group),
+        "worker": worker_acls(names, worker_group),
         "gateway": gateway_acls(names),
         "registrar": registrar_acls(names),
+        "dashboard": dashboard_acls(names, router_group, worker_group),
         "client": client_acls(names),
         "operator": operator_acls(names),
     }

@@ -10,6 +10,7 @@ from streams.gateway.measuring import Measured
 from streams.gateway.refusals import add_refusals
 from streams.gateway.routes import (
     ask,
+    dashboard,
     earlier,
     feedback,
     figures,
@@ -39,7 +40,10 @@ def make_app(gateway: Gateway) -> FastAPI:
         openapi_url="/openapi.json",
     )
     app.state.gateway = gateway
-    for routes in (ask, earlier, feedback, models, registry, registering, figures, health, pages):
+    for routes in (
+        *(ask, earlier, feedback, models, registry, registering, figures, health),
+        *(dashboard, pages),
+    ):
         app.include_router(routes.router)
     add_refusals(app, gateway.settings.gateway_body_bytes)
     app.add_middleware(BodyLimit, most=gateway.settings.gateway_body_bytes)

@@ -12,7 +12,7 @@ class BaseModels:
 
     def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
         self._codec = codec
-        self._by_worker: dict[bytes, str] = {}
+        self._by_worker: dict[bytes, WorkerState] = {}
         self._reader = TableReader(settings, [settings.topics.workers], self._on_record)
 
     async def start(self) -> None:
@@ -25,14 +25,18 @@ class BaseModels:
 
     def names(self) -> list[str]:
         """Each name once, in order."""
-        return sorted(set(self._by_worker.values()))
+        return sorted({state.base_model.name for state in self._by_worker.values()})
+
+    def states(self) -> list[WorkerState]:
+        """What each worker of the last day has said last."""
+        return list(self._by_worker.values())
 
     def _on_record(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
         if value is None:
             self._by_worker.pop(key, None)
             return
         try:
-            self._by_worker[key] = self._codec.decode(WorkerState, value).base_model.name
+            self._by_worker[key] = self._codec.decode(WorkerState, value)
         except DecodeError:
             # The routers keep it as a dead letter.
             return

@@ -1,7 +1,8 @@
 """The adapters' figures of the last minutes: the metrics topic."""
 
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from schemas.codec import Codec
@@ -30,6 +31,7 @@ class Figures:
         self.span = span
         self._now = now
         self._windows: defaultdict[str, deque[AdapterMetrics]] = defaultdict(deque)
+        self._takers: list[Callable[[AdapterMetrics], None]] = []
         tail.listen(self.on_record)
 
     async def start(self) -> None:
@@ -52,6 +54,20 @@ class Figures:
         oldest = self._now() - self.span
         while windows and windows[0].window_end < oldest:
             windows.popleft()
+        for take in self._takers:
+            take(window)
+
+    @contextmanager
+    def followed(self, take: Callable[[AdapterMetrics], None]) -> Iterator[None]:
+        """Within the block `take` is given every window: those that are kept, and what comes."""
+        for windows in self._windows.values():
+            for window in windows:
+                take(window)
+        self._takers.append(take)
+        try:
+            yield
+        finally:
+            self._takers.remove(take)
 
     def of(self, name: str, length: timedelta) -> list[AdapterMetrics]:
         """The windows of a version, or of all of an id, that ended in the last `length`."""

@@ -8,6 +8,7 @@ from streams.gateway.access.access import Access
 from streams.gateway.access.budgets import Budgets
 from streams.gateway.archive import Archive
 from streams.gateway.base_models import BaseModels
+from streams.gateway.dashboard.feed import Feed
 from streams.gateway.exchange import Exchange
 from streams.gateway.figures import Figures
 from streams.gateway.registering import Registrar
@@ -31,6 +32,7 @@ class Gateway:
     access: Access
     budgets: Budgets
     registrar: Registrar
+    feed: Feed
     reply_to: ReplyTo
     metrics: GatewayMetrics
     waits_for: Callable[[], str | None]

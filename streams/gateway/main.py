@@ -16,6 +16,8 @@ from streams.gateway.app import make_app
 from streams.gateway.archive import Archive
 from streams.gateway.base_models import BaseModels
 from streams.gateway.chunks import Chunks
+from streams.gateway.dashboard.feed import Feed
+from streams.gateway.dashboard.watching import watching
 from streams.gateway.exchange import Exchange
 from streams.gateway.figures import Figures
 from streams.gateway.gateway import Gateway
@@ -79,6 +81,7 @@ class GatewayProcess(Process):
                 await self._until_stopped(sender)
                 self._server.refuse()
                 await gateway.exchange.drain(settings.shutdown_seconds)
+                await gateway.feed.stop()
                 await self._server.stop()
                 await gateway.exchange.close()
         finally:
@@ -143,6 +146,17 @@ class GatewayProcess(Process):
             lookback=kept,
         )
         figures = await started(Figures(windows, codec, kept), parts)
+        watch = watching(
+            settings,
+            codec,
+            name=self.name,
+            follower=follower,
+            base_models=base_models,
+            figures=figures,
+            waits_for=lambda: self.waits_for,
+        )
+        feed = await started(Feed(watch), parts)
+        self._metrics.watch_dashboard(lambda: len(feed), lambda: int(feed.is_watching))
         gateway = Gateway(
             settings=settings,
             exchange=exchange,
@@ -154,6 +168,7 @@ class GatewayProcess(Process):
             access=self._access,
             budgets=Budgets(),
             registrar=Registrar(settings, f"admin@{self.name}"),
+            feed=feed,
             reply_to=ReplyTo(topics.replies, partition),
             metrics=self._metrics,
             waits_for=lambda: self.waits_for,

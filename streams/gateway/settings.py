@@ -69,3 +69,13 @@ class GatewaySettings(ProcessSettings):
         min_length=1,
         description="What an admin sends as bearer token; without one nobody is admin.",
     )
+    dashboard_text: bool = Field(
+        default=False,
+        description="Whether the dashboard shows what is asked and answered, not only how.",
+    )
+    router_group: str = Field(
+        default="lorelay-router", description="The routers' consumer group, for the lag."
+    )
+    worker_group: str = Field(
+        default="lorelay-worker", description="The workers' consumer group, for the lag."
+    )

@@ -121,6 +121,15 @@ def registrar_acls(topics: Topics) -> tuple[Acl, ...]:
     )
 
 
+def dashboard_acls(topics: Topics, router_group: str, worker_group: str) -> tuple[Acl, ...]:
+    """What a gateway needs beyond its own so that its live page shows all it can."""
+    return (
+        *_topics(_READ, topics.requests, topics.dead_letters),
+        Acl(Resource.GROUP, router_group, (Operation.DESCRIBE,)),
+        Acl(Resource.GROUP, worker_group, (Operation.DESCRIBE,)),
+    )
+
+
 def client_acls(topics: Topics) -> tuple[Acl, ...]:
     """What whoever asks needs; consumer groups of clients begin with the topics' prefix."""
     return (

@@ -23,6 +23,8 @@ class GatewayMetrics:
         self._first_chunk = histogram(names.GATEWAY_FIRST_CHUNK, registry)
         self._in_flight = gauge(names.GATEWAY_IN_FLIGHT, registry)
         self._streams = gauge(names.GATEWAY_STREAMS, registry)
+        self._viewers = gauge(names.GATEWAY_VIEWERS, registry)
+        self._readers = gauge(names.GATEWAY_DASHBOARD_READERS, registry)
         self._cancels = counter(names.GATEWAY_CANCELS, registry)
         self._broken = counter(names.GATEWAY_BROKEN_STREAMS, registry)
         self._feedback = counter(names.GATEWAY_FEEDBACK, registry)
@@ -55,6 +57,11 @@ class GatewayMetrics:
         """Have a scrape ask how many queries and streams there are."""
         self._in_flight.set_function(in_flight)
         self._streams.set_function(streams)
+
+    def watch_dashboard(self, viewers: Callable[[], int], readers: Callable[[], int]) -> None:
+        """Have a scrape ask how many look at the dashboard, and whether anything is read for it."""
+        self._viewers.set_function(viewers)
+        self._readers.set_function(readers)
 
     def count_cancel(self) -> None:
         """Count a query that was taken back."""

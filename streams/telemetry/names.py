@@ -493,6 +493,20 @@ GATEWAY_IN_FLIGHT = _gauge(
 GATEWAY_STREAMS = _gauge(
     "lorelay_gateway_open_streams", "streams", "Answers that are being streamed.", (), _GATEWAY
 )
+GATEWAY_VIEWERS = _gauge(
+    "lorelay_gateway_dashboard_viewers",
+    "viewers",
+    "Who looks at the dashboard through this gateway.",
+    (),
+    _GATEWAY,
+)
+GATEWAY_DASHBOARD_READERS = _gauge(
+    "lorelay_gateway_dashboard_readers",
+    "readers",
+    "1 while Kafka is read for the dashboard, however many look; 0 while nobody does.",
+    (),
+    _GATEWAY,
+)
 GATEWAY_CANCELS = _counter(
     "lorelay_gateway_cancels_total",
     "queries",

@@ -44,15 +44,31 @@ class Tally:
     def absorb(self, record: AdapterMetrics) -> None:
         """Count all that a record counts. Raises ValueError where its sketch is none of ours."""
         total, first_token, queue = decode(record.sketch)
-        self.num_requests += record.num_requests
-        self.num_errors += record.num_errors
-        self.num_rejects += record.num_rejects
-        self.prompt_tokens += record.prompt_tokens
-        self.completion_tokens += record.completion_tokens
-        self.latency_sum_ms += (record.avg_latency_ms or 0.0) * total.count
-        self.total.merge(total)
-        self.first_token.merge(first_token)
-        self.queue.merge(queue)
+        self.merge(
+            Tally(
+                num_requests=record.num_requests,
+                num_errors=record.num_errors,
+                num_rejects=record.num_rejects,
+                latency_sum_ms=(record.avg_latency_ms or 0.0) * total.count,
+                prompt_tokens=record.prompt_tokens,
+                completion_tokens=record.completion_tokens,
+                total=total,
+                first_token=first_token,
+                queue=queue,
+            )
+        )
+
+    def merge(self, other: "Tally") -> None:
+        """Count all that `other` has counted."""
+        self.num_requests += other.num_requests
+        self.num_errors += other.num_errors
+        self.num_rejects += other.num_rejects
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+        self.latency_sum_ms += other.latency_sum_ms
+        self.total.merge(other.total)
+        self.first_token.merge(other.first_token)
+        self.queue.merge(other.queue)
 
     def record(
         self, adapter: str, source_partition: int, start: datetime, end: datetime

@@ -52,6 +52,19 @@ class Access:
             raise Forbidden("That takes the admin's token; this is a user's key.")
         raise Unauthenticated("That is not the admin's token.")
 
+    def check_viewer(self, token: str | None) -> None:
+        """Whether the dashboard may be looked at: by the admin.
+
+        Where there is none it is as open as asking is. Raises: as `check_admin`.
+        """
+        if self._admin is not None:
+            self.check_admin(token)
+        elif self._keyring is not None:
+            raise AdminOff(
+                "Asking takes a key here, so looking takes the admin's token, and there is none: "
+                "start the gateway with LORELAY_ADMIN_TOKEN set."
+            )
+
     def _is_admin(self, token: str) -> bool:
         # Takes as long for a token that is nearly right as for any other one.
         return self._admin is not None and compare_digest(token.encode(), self._admin)

@@ -86,6 +86,11 @@ def only_readers(request: Request, bearer: Bearer) -> None:
     gateway_of(request).access.check_reader(token_of(bearer))
 
 
+def only_viewers(request: Request, bearer: Bearer) -> None:
+    """A dependency that lets in who may look at the dashboard."""
+    gateway_of(request).access.check_viewer(token_of(bearer))
+
+
 def only_admin(request: Request, bearer: Bearer) -> None:
     """A dependency that lets nobody else in."""
     gateway_of(request).access.check_admin(token_of(bearer))

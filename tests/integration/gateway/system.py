@@ -97,7 +97,7 @@ class RunningSystem:
 
     def start(self) -> None:
         async def ready() -> None:
-            await create_topics(self._settings, self.topics.specs())
+            await self.create_topics()
             self.register(LEGAL, LEGAL_TEXTS)
             self.register(MEDICAL, MEDICAL_TEXTS)
             members = [
@@ -109,6 +109,9 @@ class RunningSystem:
 
         asyncio.run(ready())
 
+    async def create_topics(self) -> None:
+        await create_topics(self._settings, self.topics.specs())
+
     def stop(self) -> None:
         self.fleet.close()
         self.cluster.clean_up(self.topics.prefix)
@@ -119,7 +122,7 @@ class RunningSystem:
             "LORELAY_GATEWAY_PORT": "0",
             "LORELAY_GATEWAY_ADDRESS_FILE": str(self._folder / f"{name}.api"),
         }
-        return self.fleet.start(name, "gateway", **own, **variables)
+        return self.fleet.start(name, "gateway", **(own | variables))
 
     def start_gateway(self, name: str, **variables: str) -> Member:
         """One more, ready."""

@@ -11,6 +11,7 @@ from streams.kafka.acls import (
     Pattern,
     Resource,
     client_acls,
+    dashboard_acls,
     gateway_acls,
     judge_acls,
     markdown_table,
@@ -29,6 +30,7 @@ ROLES = {
     "worker": worker_acls(TOPICS, "lorelay-worker"),
     "gateway": gateway_acls(TOPICS),
     "registrar": registrar_acls(TOPICS),
+    "dashboard": dashboard_acls(TOPICS, "lorelay-router", "lorelay-worker"),
     "client": client_acls(TOPICS),
     "operator": operator_acls(TOPICS),
 }

@@ -72,3 +72,23 @@ def test_a_revoked_key_opens_nothing(file: Path) -> None:
     access = Access(None, keyring(file, replace(key, revoked_at=NOW)))
     with pytest.raises(Unauthenticated, match="was revoked"):
         access.user(text)
+
+
+def test_where_asking_takes_no_key_looking_takes_no_token() -> None:
+    Access(None).check_viewer(None)
+
+
+def test_where_there_is_an_admin_only_he_looks(file: Path) -> None:
+    key, text = make_key("clara", NOW)
+    for access in (Access(SecretStr("s3cret")), Access(SecretStr("s3cret"), keyring(file, key))):
+        access.check_viewer("s3cret")
+        with pytest.raises(Unauthenticated):
+            access.check_viewer(None)
+    with pytest.raises(Forbidden):
+        access.check_viewer(text)
+
+
+def test_where_asking_takes_a_key_and_nobody_is_admin_nobody_looks(file: Path) -> None:
+    key, text = make_key("clara", NOW)
+    with pytest.raises(AdminOff, match="LORELAY_ADMIN_TOKEN"):
+        Access(None, keyring(file, key)).check_viewer(text)
