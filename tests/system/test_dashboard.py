@@ -16,7 +16,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from tests.integration.gateway.system import LEGAL_TEXTS, MEDICAL, RunningSystem, eventually
+from tests.integration.gateway.system import LEGAL_TEXTS, MEDICAL, RunningSystem
 from tests.system.programs import program
 
 GATEWAY = "gateway-3"
@@ -26,6 +26,9 @@ MOST_MS = 60_000
 #: What the browser itself says of a gateway that is not there.
 UNREACHED = "net::ERR_"
 
+#: The one that starts processes, which end with it.
+THREAD = ThreadPoolExecutor(1)
+
 T = TypeVar("T")
 
 expect.set_options(timeout=MOST_MS)
@@ -33,8 +36,7 @@ expect.set_options(timeout=MOST_MS)
 
 def aside(work: Callable[..., T], *arguments: Any, **options: Any) -> T:
     """In a thread that has no event loop: Playwright's runs in this one."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(work, *arguments, **options).result()
+    return THREAD.submit(work, *arguments, **options).result()
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +124,7 @@ def query_row(page: Page, adapter: str) -> Any:
 def save(page: Page, name: str) -> None:
     """Where SCREENSHOTS names a folder, somebody wants to look."""
     if folder := os.environ.get("SCREENSHOTS"):
+        page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
@@ -246,12 +249,15 @@ def test_a_pause_holds_the_page_still(browser: Browser, system: RunningSystem) -
         until_live(page)
         page.get_by_role("button", name="Pause").click()
         expect(page.get_by_role("status")).to_have_text("Paused")
-        ask(system, "held", "x", "medical-qa")
-        with system.http("gateway") as client:
-            eventually(lambda: client.get("/v1/responses/held").status_code == 200 or None, "it")
+        rows = page.locator("#query-rows tr.query")
+        before = rows.count()
+        with opened(browser, system) as other:
+            until_live(other.page)
+            ask(system, "held", "x", MEDICAL)
+            expect(other.page.locator("#query-rows tr.query")).to_have_count(before + 1)
+        assert rows.count() == before
         page.get_by_role("button", name="Pause").click()
-        page.locator("#query-rows button").first.click()
-        expect(page.locator("#query-rows tr.opened")).to_contain_text("held")
+        expect(rows).to_have_count(before + 1)
 
 
 def test_it_goes_on_by_itself_after_the_gateway_was_away(

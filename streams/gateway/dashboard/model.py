@@ -38,7 +38,7 @@ class Model:
         }
         self.flow = Flow(tuple(self._names.values()), now.timestamp() - SECONDS)
         self.backlogs: dict[str, dict[int, Backlog]] = {topics.queries: {}, topics.requests: {}}
-        self.lag_is_known = False
+        self._lags: dict[str, int] = {}
         self.letters = Letters()
         self.unreadable = 0
         self.with_text = with_text
@@ -58,6 +58,10 @@ class Model:
             self._skipped += 1
             return False
         return True
+
+    def know_lag(self, topic: str) -> None:
+        """What its group has finished was just asked: only now the two can be compared."""
+        self._lags[topic] = sum(backlog.records for backlog in self.backlogs[topic].values())
 
     def ask(self, origin: Origin, query: Query) -> None:
         """A record of the queries topic."""
@@ -95,13 +99,8 @@ class Model:
                     "topic": topic,
                     "per_second": self.flow.rate(topic, now),
                     "counts": self.flow.series(topic, now),
-                    "lag": self._lag(topic),
+                    "lag": self._lags.get(topic),
                 }
                 for kind, topic in self._names.items()
             ],
         }
-
-    def _lag(self, topic: str) -> int | None:
-        if topic not in self.backlogs or not self.lag_is_known:
-            return None
-        return sum(backlog.records for backlog in self.backlogs[topic].values())

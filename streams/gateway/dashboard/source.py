@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from schemas.codec import Codec
-from schemas.errors import DecodeError
+from schemas.errors import DecodeError, UnknownSchema
 from schemas.records import Origin, Query, Response
 from streams.gateway.dashboard.flow import SECONDS
 from streams.gateway.dashboard.lag import Backlog
@@ -240,9 +240,12 @@ class Source:
     def _decoded(self, record_type: Any, record: Any) -> Any:
         try:
             return self._codec.decode(record_type, record.value or b"")
-        except DecodeError:
+        except UnknownSchema:
             self._model.unreadable += 1
-            return None
+        except DecodeError:
+            # A dead letter soon, and shown as that.
+            pass
+        return None
 
     async def _ask_lag(self) -> None:
         admin = AIOKafkaAdminClient(**self._settings.client_kwargs())
@@ -254,7 +257,7 @@ class Source:
                         backlog = self._model.backlogs[topic].get(place.partition)
                         if place.topic == topic and found.offset >= 0 and backlog is not None:
                             backlog.commit(Committed(found.offset, found.metadata or ""))
-                self._model.lag_is_known = True
+                    self._model.know_lag(topic)
                 self.troubles.pop("lag", None)
                 await asyncio.sleep(_LAG_SECONDS)
         finally:

@@ -45,7 +45,7 @@ export function drawTrend(node, points, label) {
   const drawn = points.map(
     ([x, value]) => `${(x * WIDTH).toFixed(1)},${(height - 2 - (value / top) * (height - 4)).toFixed(1)}`,
   );
-  const line = drawn.length === 1 ? `M${drawn[0]}h4` : drawn.length ? `M${drawn.join("L")}` : "";
+  const line = drawn.length === 1 ? `M${drawn[0]}h6` : drawn.length ? `M${drawn.join("L")}` : "";
   paths(node, [["line", line]], label);
 }
 

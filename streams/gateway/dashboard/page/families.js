@@ -35,7 +35,7 @@ function shareItem(share, i) {
     {},
     el("span", { class: `key share-${i % 6}` }),
     adapterName(share.adapter),
-    isPlain ? null : badge(KIND_OF_STATUS[share.status] ?? "plain", share.status),
+    ...(isPlain ? [] : [" ", badge(KIND_OF_STATUS[share.status] ?? "plain", share.status)]),
     el("b", {}, part(share.percent / 100)),
   );
 }

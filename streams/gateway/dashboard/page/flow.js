@@ -1,15 +1,37 @@
 // Records per second on their way through, and what waits.
 
 import { chart, drawArea } from "./charts.js";
-import { byId, el, keyed, setText } from "./dom.js";
+import { byId, el, fill, keyed, setText } from "./dom.js";
 import { count, rate } from "./format.js";
+import { isReady } from "./workers.js";
 
 const LAG = { queries: "waiting for a router", requests: "waiting for a worker" };
-const CHART_HEIGHT = 44;
+const CHART_HEIGHT = 56;
 
 export function showFlow(flow) {
   const top = Math.max(1, ...flow.topics.flatMap((topic) => topic.counts.map((each) => each ?? 0)));
   keyed(byId("tiles"), flow.topics, (topic) => topic.kind, makeTile, (tile, topic) => update(tile, topic, top));
+}
+
+/** What an operator wants to know first, each with the way to more. */
+export function showGlance({ workers, versions, letters, families }, now) {
+  const ready = workers.filter((worker) => isReady(worker, now)).length;
+  const missed = workers.length - ready;
+  const asked = versions.rows.reduce((sum, row) => sum + row.requests, 0);
+  const failed = versions.rows.reduce((sum, row) => sum + row.errors, 0);
+  const trials = families.filter((family) => family.canary).length;
+  const entries = [
+    ["#workers", "Workers ready", missed ? `${count(ready)} of ${count(workers.length)}` : count(ready), !ready || missed],
+    ["#versions", "Failed in five minutes", failed ? `${count(failed)} of ${count(asked)}` : count(0), failed],
+    ["#letters", "Dead letters", `${count(letters.count)}${letters.more ? "+" : ""}`, letters.count],
+    ["#families", "On trial", count(trials), false],
+  ];
+  fill(byId("glance"), JSON.stringify(entries), () =>
+    entries.flatMap(([to, name, shown, isBad]) => [
+      el("dt", {}, el("a", { href: to }, name)),
+      el("dd", { class: isBad ? "bad" : null }, shown),
+    ]),
+  );
 }
 
 function makeTile(topic) {

@@ -9,6 +9,7 @@ const number = (options) => {
 };
 
 const whole = number({ maximumFractionDigits: 0 });
+const hundredths = number({ minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const tenths = number({ minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
 export const count = whole;
@@ -20,11 +21,17 @@ const percent = number({ style: "percent", maximumFractionDigits: 1 });
 /** A part from 0 to 1. */
 export const part = (value) => percent(value);
 
-/** So many a second: with a decimal as long as that says something. */
-export const rate = (value) => (value !== null && value >= 100 ? whole(value) : tenths(value));
+/** A figure with as many decimals as say something. */
+const measured = (value) => {
+  if (value === null || value === 0) return whole(value);
+  return (value >= 100 ? whole : value >= 1 ? tenths : hundredths)(value);
+};
+
+/** So many a second. */
+export const rate = measured;
 
 /** Milliseconds. */
-export const ms = (value) => (value !== null && value >= 100 ? whole(value) : tenths(value));
+export const ms = measured;
 
 const time = new Intl.DateTimeFormat(LOCALES, { timeStyle: "medium" });
 const moment = new Intl.DateTimeFormat(LOCALES, { dateStyle: "medium", timeStyle: "medium" });
@@ -38,18 +45,16 @@ export function clock(at, now = Date.now()) {
 
 export const full = (at) => (at === null ? NONE : moment.format(at));
 
-const spans = Object.fromEntries(
-  ["second", "minute", "hour", "day"].map((unit) => [
-    unit,
-    new Intl.NumberFormat(LOCALES, { style: "unit", unit, unitDisplay: "narrow", maximumFractionDigits: 0 }),
-  ]),
-);
+const UNITS = [
+  [1000, 120, "s"],
+  [60_000, 120, "min"],
+  [3600_000, 48, "h"],
+  [86_400_000, Infinity, "days"],
+];
 
-/** A span in its largest whole unit. */
+/** A span in a unit that leaves few digits. */
 export function span(milliseconds) {
-  const seconds = Math.max(0, milliseconds / 1000);
-  if (seconds < 120) return spans.second.format(seconds);
-  if (seconds < 7200) return spans.minute.format(seconds / 60);
-  if (seconds < 172800) return spans.hour.format(seconds / 3600);
-  return spans.day.format(seconds / 86400);
+  const passed = Math.max(0, milliseconds);
+  const [size, , name] = UNITS.find(([size, most]) => passed / size < most);
+  return `${whole(passed / size)} ${name}`;
 }

@@ -16,7 +16,9 @@ function make(letter, now) {
     letter.since === null
       ? "–"
       : el("time", { datetime: new Date(letter.since).toISOString(), title: full(letter.since) }, clock(letter.since, now));
-  const about = [letter.query_id, letter.adapter].filter(Boolean).join(", ");
+  // A query without an id is named after its record.
+  const id = letter.query_id === letter.origin.replaceAll("/", "-") ? null : letter.query_id;
+  const about = [id, letter.adapter].filter(Boolean).join(", ");
   return el(
     "tr",
     {},
@@ -26,7 +28,7 @@ function make(letter, now) {
       "td",
       { class: "words" },
       badge("bad", letter.code || letter.category || "unknown"),
-      letter.redriven ? badge("plain", `redriven ${count(letter.redriven)}×`) : null,
+      ...(letter.redriven ? [" ", badge("plain", `redriven ${count(letter.redriven)}×`)] : []),
       el("span", { class: "message" }, letter.message),
     ),
   );

@@ -1,10 +1,10 @@
 // Takes what the feed sends, and has each section show its part.
 
-import { byId, el, fill, setText } from "./dom.js";
+import { byId, el, fill, setAttribute, setText } from "./dom.js";
 import { showFamilies } from "./families.js";
 import { Feed } from "./feed.js";
-import { showFlow } from "./flow.js";
-import { clock } from "./format.js";
+import { showFlow, showGlance } from "./flow.js";
+import { clock, count } from "./format.js";
 import { showLetters } from "./letters.js";
 import { addNews, setLatest, showQueries } from "./queries.js";
 import { showSelections } from "./selections.js";
@@ -30,16 +30,14 @@ const feed = new Feed({
     if (latest) setLatest(latest);
     if (news) addNews(news);
     ahead = seen.flow.end * 1000 - Date.now();
-    byId("door").hidden = true;
-    byId("main").hidden = false;
+    openDoor(true);
     sayLive();
     if (!isPaused) show();
   },
   away: (since, why) => say("bad", `No gateway since ${clock(since)}: ${why}. Trying again`),
   refused(status, message, hadToken) {
     say("bad", status === 401 ? "A token is needed" : "Not allowed");
-    byId("main").hidden = true;
-    byId("door").hidden = false;
+    openDoor(false);
     const canTry = status === 401 || hadToken;
     for (const part of byId("door").querySelectorAll("label, .field, .note")) part.hidden = !canTry;
     setText(byId("refusal"), status === 401 && !hadToken ? "" : message);
@@ -47,6 +45,11 @@ const feed = new Feed({
     if (canTry) byId("token").focus();
   },
 });
+
+function openDoor(isOpen) {
+  byId("door").hidden = isOpen;
+  for (const id of ["main", "pause", "sections"]) byId(id).hidden = !isOpen;
+}
 
 function show() {
   const now = Date.now() + ahead;
@@ -58,17 +61,27 @@ function show() {
   const states = new Map(families.flatMap((family) => family.shares.map((share) => [share.adapter, share])));
   for (const { canary } of families) if (canary?.shadow) states.set(canary.adapter, { status: "canary" });
   showFlow(seen.flow);
+  showGlance(seen, now);
   showVersions(seen.versions, states, now);
   showSelections(seen.selections);
   showFamilies(families, now);
   showWorkers(seen.workers, now);
   showLetters(seen.letters, now);
   showQueries(about.with_text, now);
+  for (const region of document.querySelectorAll(".scroll")) reachable(region);
+}
+
+/** What has to be scrolled can be by keyboard, too. */
+function reachable(region) {
+  const isWide = region.scrollWidth > region.clientWidth;
+  setAttribute(region, "tabindex", isWide ? 0 : null);
+  setAttribute(region, "role", isWide ? "region" : null);
+  setAttribute(region, "aria-label", isWide ? region.closest("section").querySelector("h2").firstChild.textContent.trim() : null);
 }
 
 function notes(reading) {
   const said = [];
-  if (reading.unreadable) said.push("Some records were written by another version and can't be read here.");
+  if (reading.unreadable) said.push(`${count(reading.unreadable)} records were written by another version and can't be read here.`);
   if (reading.skipped) said.push("More answers come than can be looked at: selection and queries show some of them.");
   return said;
 }

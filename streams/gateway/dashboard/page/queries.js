@@ -1,12 +1,12 @@
 // The newest answers, and the decision behind each.
 
 import { adapterName, badge } from "./adapter.js";
-import { byId, el, fill, keyed, setText } from "./dom.js";
+import { byId, el, fill, keyed, setAttribute, setText } from "./dom.js";
 import { clock, count, fine, full, ms, part, score } from "./format.js";
 import { CHOICES } from "./selections.js";
 
 const KEPT = 50;
-const COLUMNS = 8;
+const MOST_NEW = 2;
 const opened = new Set();
 let rows = [];
 let isNew = new Set();
@@ -21,7 +21,9 @@ export function setLatest(latest) {
 export function addNews(news) {
   const changed = new Map(news.map((row) => [row.origin, row]));
   const known = new Set(rows.map((row) => row.origin));
-  isNew = new Set(news.filter((row) => !known.has(row.origin)).map((row) => row.origin));
+  const fresh = news.filter((row) => !known.has(row.origin));
+  // One by one they are shown to come; a stream of them is not to flicker.
+  isNew = new Set(fresh.length <= MOST_NEW ? fresh.map((row) => row.origin) : []);
   rows = [...news, ...rows.filter((row) => !changed.has(row.origin))]
     .sort((one, other) => other.at - one.at)
     .slice(0, KEPT);
@@ -29,13 +31,16 @@ export function addNews(news) {
 
 export function showQueries(withText, now) {
   setText(byId("query-note"), rows.length ? (withText ? "with their texts" : "their texts are hidden") : "");
+  // A narrow window shows fewer; a cell across more than there are would add some.
+  const columns = [...document.querySelectorAll(".queries thead th")].filter((head) => head.offsetWidth > 0).length || 1;
   const parts = rows.flatMap((row) => [
     { key: row.origin, row },
     ...(opened.has(row.origin) ? [{ key: `${row.origin} more`, row, isMore: true }] : []),
   ]);
   keyed(byId("query-rows"), parts, (one) => one.key, (one) => (one.isMore ? makeMore() : make(one.row, now, withText)), (node, one) => {
-    if (one.isMore) fill(node.firstElementChild, JSON.stringify(one.row), () => [details(one.row)]);
-    else update(node, one.row);
+    if (!one.isMore) return update(node, one.row);
+    setAttribute(node.firstElementChild, "colspan", columns);
+    fill(node.firstElementChild, JSON.stringify(one.row), () => [details(one.row)]);
   });
   isNew = new Set();
 }
@@ -67,7 +72,7 @@ function make(row, now, withText) {
 }
 
 function update(node, row) {
-  fill(node.parts.by, row.adapter + row.status, () => [adapterName(row.adapter), ...(row.error ? [badge("bad", row.error.code)] : [])]);
+  fill(node.parts.by, row.adapter + row.status, () => [adapterName(row.adapter), ...(row.error ? [" ", badge("bad", row.error.code)] : [])]);
   fill(node.parts.why, JSON.stringify([row.prompt, row.reason]), () =>
     [row.prompt ? el("span", { class: "prompt" }, row.prompt) : null, el("span", {}, row.error?.message || row.reason || "–")].filter(Boolean),
   );
@@ -82,7 +87,7 @@ function decision(row) {
   return words;
 }
 
-const makeMore = () => el("tr", { class: "opened" }, el("td", { colspan: COLUMNS }));
+const makeMore = () => el("tr", { class: "opened" }, el("td"));
 
 function details(row) {
   const entry = (term, ...shown) => [el("dt", {}, term), el("dd", {}, ...shown)];

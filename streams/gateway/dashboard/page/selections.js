@@ -43,7 +43,7 @@ export function showSelections(selections) {
 function make(row) {
   const parts = {
     compared: el("td", { class: "n" }),
-    rejected: el("td", { class: "n" }),
+    rejected: el("td", { class: "n mid" }),
     median: el("td", { class: "n wide" }),
     chart: chart("bins", 26),
   };

@@ -12,6 +12,9 @@ export function showWorkers(workers, now) {
   keyed(byId("worker-rows"), workers, (worker) => worker.worker, make, (node, worker) => update(node, worker, now));
 }
 
+/** Whether it takes requests. */
+export const isReady = (worker, now) => worker.status === "ready" && now - worker.heartbeat_at <= SILENT_MS;
+
 function make(worker) {
   const parts = {
     state: el("td"),
@@ -32,7 +35,7 @@ function update(node, worker, now) {
   const state = isSilent ? `silent for ${span(silent)}` : worker.status;
   fill(parts.state, state, () => [badge(isSilent ? "bad" : (KINDS[worker.status] ?? "plain"), state)]);
   setText(parts.load, count(worker.in_flight));
-  setText(parts.about, [worker.base_model, worker.engine, worker.host].filter(Boolean).join(", "));
+  setText(parts.about, [worker.base_model, worker.engine, worker.host].filter(Boolean).join(" · "));
   fill(parts.resident, JSON.stringify([worker.resident, worker.failed, worker.places]), () => chips(worker));
 }
 

@@ -31,9 +31,9 @@ def test_lag_is_not_told_before_it_is_known() -> None:
     seen.backlogs[TOPICS.requests][0].see(0)
     lags = [topic["lag"] for topic in seen.snapshot(NOW).sections["flow"]["topics"]]
     assert lags == [None, None, None]
-    seen.lag_is_known = True
+    seen.know_lag(TOPICS.requests)
     lags = [topic["lag"] for topic in seen.snapshot(NOW).sections["flow"]["topics"]]
-    assert lags == [0, 1, None]
+    assert lags == [None, 1, None]
 
 
 def test_news_are_told_once_and_all_to_newcomers() -> None:
