@@ -17,6 +17,8 @@ NOT_SEEN = {
     "lorelay_router_drift_psi": "it takes 100 queries that are above an adapter's threshold",
     "lorelay_router_drift_psi_by_chance": "as lorelay_router_drift_psi",
     "lorelay_worker_adapter_load_seconds": "the echo engine loads nothing",
+    "lorelay_worker_adapter_fetch_seconds": "no adapter lies elsewhere",
+    "lorelay_gateway_feedback_total": "nobody said what an answer was worth",
     "lorelay_worker_retries_total": "the echo engine never fails",
 }
 
