@@ -58,14 +58,11 @@ class Figures:
             take(window)
 
     @contextmanager
-    def followed(self, take: Callable[[AdapterMetrics], None]) -> Iterator[None]:
-        """Within the block `take` is given every window: those that are kept, and what comes."""
-        for windows in self._windows.values():
-            for window in windows:
-                take(window)
+    def followed(self, take: Callable[[AdapterMetrics], None]) -> Iterator[list[AdapterMetrics]]:
+        """Within the block `take` is given what comes; the block itself has what is kept now."""
         self._takers.append(take)
         try:
-            yield
+            yield [window for windows in self._windows.values() for window in windows]
         finally:
             self._takers.remove(take)
 
