@@ -11,6 +11,8 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 export UV_PYTHON_DOWNLOADS := never
+# The authorities that this machine trusts, as pip and Maven do: a company's proxy may be one.
+export UV_SYSTEM_CERTS ?= true
 # Cached bytecode halves every later start; it is only ever written into our own environments.
 unexport PYTHONDONTWRITEBYTECODE
 # uv's progress bars on a terminal, silence in a log.
