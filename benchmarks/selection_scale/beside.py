@@ -14,6 +14,7 @@ from benchmarks.figures import Aim, Figures, percentile
 from benchmarks.queries import questions
 from schemas.records import Example
 from streams.registry.reader import Registry
+from streams.router.garbage import spare_what_is_there
 from streams.router.knowledge import Knowledge
 from streams.selection.encoder import Encoder
 from streams.selection.selector import Selector
@@ -49,6 +50,7 @@ def measure(encoder: Encoder, figures: Figures) -> None:
         for size in _SIZES:
             select = _selecting(knowledge, texts, size)
             select()
+            spare_what_is_there()
             alone = seen(select, partial(sleep, _ALONE_SECONDS))
             started = perf_counter()
             beside = seen(select, partial(_learn, selector, knowledge, large))

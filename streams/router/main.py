@@ -23,6 +23,7 @@ from streams.router.agent import add_routing_agent
 from streams.router.batching import MicroBatcher
 from streams.router.faust_app import RouterApp, make_app
 from streams.router.figures import MetricsAgent
+from streams.router.garbage import spare_what_is_there
 from streams.router.inspection import Inspection
 from streams.router.judge import Judge
 from streams.router.knowledge import Knowledge
@@ -97,6 +98,8 @@ class RouterProcess(Process):
         await started(cancellations, parts)
         await knowledge.refresh(self.wait_for)
         await knowledge.warm_up()
+        await asyncio.to_thread(spare_what_is_there)
+        knowledge.on_learnt(lambda _: spare_what_is_there())
         if shadow is not None:
             await started(shadow, parts)
         limits = SizeLimits(settings.max_record_bytes)

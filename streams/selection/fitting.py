@@ -57,7 +57,7 @@ def fit_all(
 ) -> list[Fitted]:
     """One for each adapter, in order; what is ``known`` stays where its rivals are the same.
 
-    Takes about 0.1 s for each one that is fitted, and calls ``before_each``.
+    Takes about 0.1 s for each one that is fitted, and calls ``before_each`` some times meanwhile.
     """
     if not learnt:
         return []
@@ -68,15 +68,20 @@ def fit_all(
         kept = before.get((own, rivals))
         if kept is None:
             before_each()
-            kept = _fit(own, rivals, background, false_reject)
+            kept = _fit(own, rivals, background, false_reject, before_each)
         fitted.append(kept)
     return fitted
 
 
 def _fit(
-    own: Learnt, rivals: tuple[Learnt, ...], background: Background, false_reject: float
+    own: Learnt,
+    rivals: tuple[Learnt, ...],
+    background: Background,
+    false_reject: float,
+    before_each: Callable[[], None],
 ) -> Fitted:
-    head = fit_head(own.vectors, [rival.vectors for rival in rivals], background.vectors)
+    others = [rival.vectors for rival in rivals]
+    head = fit_head(own.vectors, others, background.vectors, before_each)
     rows = own.texts.rows
     logits = Heads.of([head]).logits(own.vectors[rows], folds(len(own.vectors))[rows])
     texts = replace(own.texts, scores=scored(own.texts.scores, logits[:, 0]))

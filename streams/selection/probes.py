@@ -1,6 +1,6 @@
 """Texts whose right adapter is known, each compared with all adapters: what is fitted on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,12 +67,17 @@ class Probes:
         return cls(index, texts, np.empty((2, 0, 0), np.float32))
 
     def changed(
-        self, index: ExampleIndex, texts: Mapping[str, CalibrationTexts], background: Background
+        self,
+        index: ExampleIndex,
+        texts: Mapping[str, CalibrationTexts],
+        background: Background,
+        before_each: Callable[[], None],
     ) -> "Probes":
         """Those of another index; what is known of adapters that stay isn't compared again.
 
         ``texts`` of each adapter have their likeness to it as scores. A change of one among 1,000
-        adapters of 200 examples takes a tenth of a second, all anew take six.
+        adapters of 200 examples takes a tenth of a second, all anew take six; ``before_each`` is
+        called before every few texts.
         """
         chosen = _Texts.of(index, texts, background)
         rows, columns = self._rows(index, chosen.keys), self._columns(index)
@@ -80,8 +85,10 @@ class Probes:
         stay, new = np.flatnonzero(columns >= 0), np.flatnonzero(columns < 0)
         both = np.empty((2, len(rows), len(columns)), np.float32)
         both[:, kept[:, None], stay] = self.likeness[:, rows[kept][:, None], columns[stay]]
-        both[:, kept[:, None], new] = _compare(index, chosen.vectors[kept], new)
-        both[:, fresh] = _compare(index, chosen.vectors[fresh], np.arange(len(columns)))
+        both[:, kept[:, None], new] = _compare(index, chosen.vectors[kept], new, before_each)
+        both[:, fresh] = _compare(
+            index, chosen.vectors[fresh], np.arange(len(columns)), before_each
+        )
         for owner in np.unique(chosen.owners[fresh][chosen.owners[fresh] != NOBODY]).tolist():
             own = fresh[chosen.owners[fresh] == owner]
             sketches = sketched(chosen.vectors[own], index.axes)
@@ -170,10 +177,16 @@ class _Texts:
         )
 
 
-def _compare(index: ExampleIndex, texts: Vectors, columns: NDArray[np.intp]) -> Vectors:
+def _compare(
+    index: ExampleIndex,
+    texts: Vectors,
+    columns: NDArray[np.intp],
+    before_each: Callable[[], None],
+) -> Vectors:
     """Exact scores and likeness of the texts (n, d) to these adapters: (2, n, columns)."""
     both = np.empty((2, len(texts), len(columns)), np.float32)
     for start in range(0, len(texts), _AT_ONCE):
+        before_each()
         part = np.zeros((_AT_ONCE, texts.shape[1]), np.float32)
         rows = slice(start, min(start + _AT_ONCE, len(texts)))
         count = rows.stop - start

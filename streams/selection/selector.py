@@ -148,7 +148,7 @@ class Selector:
         """Lets adapters take part with what they were studied to, or no more where that is None.
 
         Many are best changed at once: each call fits anew what depends on neighbours, about 0.1 s
-        for each adapter that has got others; ``give_way`` is called before each of these.
+        for each adapter that has got others; ``give_way`` is called before each step of that.
         """
         with self._change:
             before = self._state
@@ -237,7 +237,7 @@ class Selector:
         ordered = [learnt[adapter] for adapter in index.adapters]
         fitted = fit_all(ordered, known, self._background, self._for_scores, give_way)
         likeness = {adapter: own.texts for adapter, own in learnt.items()}
-        probes = before.changed(index, likeness, self._background)
+        probes = before.changed(index, likeness, self._background, give_way)
         table = ThresholdTable.of([one.thresholds for one in fitted])
         by_adapter = dict(zip(index.adapters, fitted, strict=True))
         spoken = frozenset[str]().union(*(kept.languages for kept in learnt.values()))

@@ -39,7 +39,7 @@ class Known:
                 held_out = np.zeros(size, bool)
                 self.texts[adapter] = calibration_texts(vectors[adapter], ["en"] * size, held_out)
         self.index = self.index.changed(vectors)
-        self.probes = self.probes.changed(self.index, self.texts, BACKGROUND)
+        self.probes = self.probes.changed(self.index, self.texts, BACKGROUND, lambda: None)
         return self
 
     @property
