@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -213,27 +214,22 @@ def _sentence(version: AdapterVersion, novelty: Novelty, examples: int) -> str:
 
 def _table(registry: Registry, versions: Sequence[AdapterVersion]) -> Table:
     selectable = registry.selectable()
-    table = Table(header_style="bold")
-    for column in ("adapter", "version", "status", "share", "selected", "domain", "languages"):
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("adapter", no_wrap=True)
+    for column in ("status", "share", "selected"):
         table.add_column(column)
-    for column in ("revision", "rank", "examples"):
+    for column in ("revision", "examples"):
         table.add_column(column, justify="right")
-    table.add_column("base model")
     for version in versions:
         style = _STATUS_STYLES.get(version.status, "")
         examples = registry.examples(version.key)
         table.add_row(
-            version.adapter_id,
-            version.adapter_version,
+            version.key,
             f"[{style}]{version.status}[/]" if style else version.status,
             _share(registry, version),
             _selected(registry, version, selectable),
-            escape(version.domain),
-            ", ".join(version.languages),
             str(registry.traffic(version.family).revision),
-            str(version.training.lora_rank or ""),
             "arriving" if examples is None else str(len(examples)),
-            escape(str(version.base_model)),
         )
     return table
 

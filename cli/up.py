@@ -89,9 +89,14 @@ def up(
     except (EndedEarly, NotReadyInTime) as error:
         _show_log(Console(stderr=True), folder, error.name)
         raise
+    except KeyboardInterrupt:
+        console.print("Stopped waiting; what was started goes on.")
+        console.print("  lorelay up waits again, lorelay down ends it", highlight=False)
+        raise
     console.print(f"\nKafka is at [bold]{record.kafka}[/].", highlight=False)
     if record.gateway is not None:
-        console.print(f"OpenAI's API is at [bold]{record.gateway}/v1[/].", highlight=False)
+        console.print(f"OpenAI's API is at [bold]{record.gateway}/v1[/],", highlight=False)
+        console.print(f"the live page at [bold]{record.gateway}/dashboard[/].", highlight=False)
     console.print("Next:")
     console.print('  lorelay ask "How may sepsis show itself?"', highlight=False)
     console.print("  lorelay status | logs NAME | down", highlight=False)
