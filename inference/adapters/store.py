@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from time import monotonic
 from typing import Protocol
 
@@ -147,7 +146,7 @@ class AdapterStore:
             if (known := self._failures.known(version)) is not None:
                 raise known.with_traceback(None)
             self._loading[key] = asyncio.create_task(self._load(version), name=f"load {key}")
-            self._loading[key].add_done_callback(partial(self._done, key))
+            self._loading[key].add_done_callback(_see)
         # Shielded: one caller's cancellation must not take the adapter from the others.
         return await asyncio.shield(self._loading[key])
 
@@ -211,6 +210,9 @@ class AdapterStore:
         except BaseException:
             self._observe(began, False)
             raise
+        finally:
+            # In its last step: whoever asks next must not find one that is over.
+            del self._loading[version.key]
         self._failures.forget(version.key)
         self._observe(began, True)
         return resident.loaded
@@ -252,7 +254,8 @@ class AdapterStore:
             await self._engine.unload(adapter.key)
             raise AdapterUnavailable(adapter.key, str(error)) from error
 
-    def _done(self, key: str, task: asyncio.Task[LoadedAdapter]) -> None:
-        self._loading.pop(key)
-        if not task.cancelled():
-            task.exception()  # Seen, also if every caller has gone.
+
+def _see(load: asyncio.Task[LoadedAdapter]) -> None:
+    """Its error, also if every caller has gone."""
+    if not load.cancelled():
+        load.exception()
