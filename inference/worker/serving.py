@@ -273,6 +273,8 @@ class Serving:
                 async with self._adapter(request, candidates) as adapter:
                     cold.close()
                     async with self._turn(request, work, has_waited=True):
+                        if adapter is not None and adapter.key not in self._store.resident:
+                            raise EngineUnavailable("The engine was started anew meanwhile.")
                         return await self._run(record, request, adapter, work)
 
     @asynccontextmanager

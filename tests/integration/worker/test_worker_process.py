@@ -122,6 +122,27 @@ def test_the_request_that_kills_the_engine_is_found_and_the_others_are_answered(
     assert worker.fleet.crashed() == []
 
 
+def test_one_whose_adapter_went_with_the_engine_before_its_turn_loses_no_attempt_by_it(
+    start_worker: Starter, tmp_path: Path
+) -> None:
+    worker = start_worker(
+        LORELAY_LOAD_MS="500",
+        LORELAY_STALL_SECONDS="2",
+        **SLOW,
+    )
+    write_weights(tmp_path / "adapter")
+    adapter = worker.register("1.0.0", tmp_path / "adapter")
+    # It has the only place back when its adapter is loaded: that is when the engine ends.
+    cold = worker.request(Query(prompt="cold"), adapter=adapter.key)
+    worker.request(Query(prompt="long"))
+    retries = eventually(
+        lambda: [r for r in worker.requests() if r.origin == cold and r.attempt > 1] or None,
+        "a retry",
+    )
+    # That is the engine that it ran in, which makes no token either.
+    assert [(retry.attempt, retry.crashes) for retry in retries] == [(2, 1)]
+
+
 def test_a_crash_is_counted_though_the_worker_dies_after_it(start_worker: Starter) -> None:
     worker = start_worker(
         LORELAY_CRASH_ON="poison",
