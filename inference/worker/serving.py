@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -124,6 +124,8 @@ class Serving:
         self._tracing = tracing or NoTracing()
         self._now = now
         self._works: dict[tuple[TopicPartition, int], _Work] = {}
+        # A suspect runs alone, but its adapter is loaded beside others: never beside another one.
+        self._one_suspect = asyncio.Lock()
 
     def on_record(self, record: Record) -> None:
         """Starts a task for the record."""
@@ -244,7 +246,8 @@ class Serving:
         tries = 0
         while True:
             try:
-                return await self._complete(record, request, work)
+                async with self._one_suspect if request.crashes else nullcontext():
+                    return await self._complete(record, request, work)
             except EngineUnavailable as error:
                 self.on_engine_death()
                 tries += 1

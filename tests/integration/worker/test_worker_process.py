@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from inference.worker.retries import MOST_DEATHS
 from schemas.records import Query, Sampling
 from tests.integration.worker.conftest import RunningWorker, Starter, eventually
@@ -166,21 +168,24 @@ def test_a_crash_is_counted_though_the_worker_dies_after_it(start_worker: Starte
     assert (len(worker.responses()), len(worker.dead_letters())) == (2, 1)
 
 
+@pytest.mark.parametrize("have_adapter", [False, True], ids=["base", "adapter"])
 def test_the_request_that_kills_the_whole_worker_is_found_and_the_others_are_answered(
-    start_worker: Starter, tmp_path: Path
+    start_worker: Starter, tmp_path: Path, have_adapter: bool
 ) -> None:
-    def ask(worker: RunningWorker) -> None:
-        for prompt in ("innocent", "poison", "innocent"):
-            worker.request(Query(prompt=prompt))
-
     worker = start_worker(
         LORELAY_KILL_ON="poison",
         LORELAY_JOURNAL=str(tmp_path / "journal"),
         LORELAY_INSTANCE="worker",
         LORELAY_SERVICE_MS="300",
+        LORELAY_LOAD_MS="1000",
         LORELAY_MAX_NUM_SEQS="8",
     )
-    ask(worker)
+    write_weights(tmp_path / "adapter")
+    # Innocents with an adapter are loading it, in each new worker, as the other one runs.
+    adapter = worker.register("1.0.0", tmp_path / "adapter").key if have_adapter else None
+    worker.request(Query(prompt="innocent"), adapter=adapter)
+    worker.request(Query(prompt="poison"))
+    worker.request(Query(prompt="innocent"), adapter=adapter)
     (member,) = worker.fleet.of_role("worker")
     assert member.process is not None
     for _ in range(MOST_DEATHS):
