@@ -60,6 +60,7 @@ class AdapterStore:
         self._demanded: Counter[str] = Counter()
         self._failures = Failures(retry_after_s, clock)
         self._making_room = asyncio.Lock()
+        self._at_engine: str | None = None
 
     @property
     def resident(self) -> tuple[str, ...]:
@@ -70,6 +71,11 @@ class AdapterStore:
     def failures(self) -> dict[str, str]:
         """Why versions could not be loaded at the last try, by key."""
         return self._failures.reasons()
+
+    @property
+    def at_engine(self) -> str | None:
+        """The version that the engine is loading right now, or makes room for, by its key."""
+        return self._at_engine
 
     def is_ready(self, version: AdapterVersion) -> bool:
         """Whether `using` begins at once."""
@@ -226,7 +232,8 @@ class AdapterStore:
             async with self._making_room:
                 while len(self._residents) >= self._engine.limits.max_cpu_loras > 0:
                     await self._make_room(resident.loaded.key)
-                await self._engine.load(resident.loaded)
+                with self._engine_at(resident.loaded.key):
+                    await self._engine.load(resident.loaded)
                 await self._check_unchanged(resident.loaded)
                 self._residents.add(resident)
         except BaseException:
@@ -241,9 +248,18 @@ class AdapterStore:
             raise _NotNow(key)
         else:
             spare = found
-        await self.unload(spare)
+        with self._engine_at(key):
+            await self.unload(spare)
         if self._observer is not None:
             self._observer.count_adapter_eviction()
+
+    @contextmanager
+    def _engine_at(self, key: str) -> Iterator[None]:
+        self._at_engine = key
+        try:
+            yield
+        finally:
+            self._at_engine = None
 
     async def _check_unchanged(self, adapter: LoadedAdapter) -> None:
         """The engine opened the files by itself: what it read is what was verified, or is freed."""

@@ -67,7 +67,7 @@ _MOST_TRIES = 3
 
 @dataclass(eq=False, slots=True)
 class _Work:
-    """A record that is being worked on; `is_running` from its turn on."""
+    """A record that is being worked on; `is_running` in its turn, `loads` while it gave it back."""
 
     task: "asyncio.Task[None]" = field(init=False)
     interruption: Interruption = field(default_factory=Interruption)
@@ -75,6 +75,7 @@ class _Work:
     began_at: float = field(default_factory=perf_counter)
     query_id: str | None = None
     is_running: bool = False
+    loads: Collection[str] = ()
     has_streamed: bool = False
 
 
@@ -150,9 +151,9 @@ class Serving:
                 work.interruption.end(error)
 
     def end_running(self, error: RequestError) -> None:
-        """Ends all that has its turn; what waits goes on waiting."""
+        """Ends all that the engine is at; what waits goes on waiting."""
         for work in tuple(self._works.values()):
-            if work.is_running:
+            if work.is_running or self._store.at_engine in work.loads:
                 work.interruption.end(error)
 
     def hand_back_waiting(self) -> None:
@@ -272,6 +273,8 @@ class Serving:
                 # and what waits for the same adapter takes none meanwhile.
                 cold.enter_context(self._admission.holding(candidates[0].key))
             self._metrics.count_cold_request(candidates[0].key)
+            work.loads = {candidate.key for candidate in candidates}
+            cold.callback(setattr, work, "loads", ())
             with self._journal.running(record):
                 async with self._adapter(request, candidates) as adapter:
                     cold.close()

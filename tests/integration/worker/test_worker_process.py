@@ -145,6 +145,20 @@ def test_one_whose_adapter_went_with_the_engine_before_its_turn_loses_no_attempt
     assert [(retry.attempt, retry.crashes) for retry in retries] == [(2, 1)]
 
 
+def test_an_adapter_that_the_engine_never_loads_is_found_and_the_others_are_answered(
+    start_worker: Starter, tmp_path: Path
+) -> None:
+    worker = start_worker(LORELAY_LOAD_MS="600000", LORELAY_STALL_SECONDS="1")
+    write_weights(tmp_path / "adapter")
+    adapter = worker.register("1.0.0", tmp_path / "adapter")
+    stuck = worker.request(Query(prompt="stuck"), adapter=adapter.key)
+    ended = worker.response(stuck)
+    assert ended.error is not None
+    assert (ended.error.code, ended.attempt) == ("engine_crashed", 2)
+    assert worker.response(worker.request(Query(prompt="innocent"))).status == "ok"
+    assert worker.fleet.crashed() == []
+
+
 def test_a_crash_is_counted_though_the_worker_dies_after_it(start_worker: Starter) -> None:
     worker = start_worker(
         LORELAY_CRASH_ON="poison",
