@@ -235,6 +235,24 @@ def test_sigterm_hands_back_what_waits_and_finishes_what_runs(start_worker: Star
     assert len(worker.responses()) == len(origins)
 
 
+def test_sigterm_hands_back_what_waits_for_its_adapter(
+    start_worker: Starter, tmp_path: Path
+) -> None:
+    worker = start_worker(LORELAY_LOAD_MS="4000")
+    write_weights(tmp_path / "adapter")
+    adapter = worker.register("1.0.0", tmp_path / "adapter")
+    origin = worker.request(Query(prompt="cold"), adapter=adapter.key)
+    worker.state(lambda state: state.in_flight == 1)
+    (first,) = worker.fleet.of_role("worker")
+    worker.fleet.send(first, signal.SIGTERM)
+    assert first.process is not None
+    assert first.process.wait(60) == 0
+    assert worker.responses() == []
+    worker.start("worker-2")
+    assert worker.response(origin).status == "ok"
+    assert [(found.origin, found.attempt) for found in worker.responses()] == [(origin, 1)]
+
+
 def test_a_worker_that_is_killed_with_much_read_ahead_loses_and_doubles_nothing(
     start_worker: Starter,
 ) -> None:
