@@ -99,7 +99,7 @@ class Shelf:
         return self._adapters.resolve()
 
     def size_bytes(self) -> int:
-        """Of all adapters, and of those on their way."""
+        """Of all adapters, and of those on their way, as far as this process may look."""
         return sum(map(_size_of, (*_folders(self._adapters), *_folders(self._incoming))))
 
     async def find(self, name: str) -> Shelved | Absent:
@@ -221,15 +221,15 @@ class Shelf:
 def _folders(parent: Path) -> list[Path]:
     try:
         return [folder for folder in parent.iterdir() if folder.is_dir()]
-    except FileNotFoundError:
+    except OSError:
         return []
 
 
 def _size_of(folder: Path) -> int:
-    """Zero for one that is just being deleted."""
+    """Zero for one that is just being deleted, or is somebody else's."""
     try:
         return sum(file.stat().st_size for file in folder.iterdir())
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 

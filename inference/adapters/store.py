@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from time import monotonic
 from typing import Protocol
 
@@ -61,6 +60,7 @@ class AdapterStore:
         self._demanded: Counter[str] = Counter()
         self._failures = Failures(retry_after_s, clock)
         self._making_room = asyncio.Lock()
+        self._at_engine: str | None = None
 
     @property
     def resident(self) -> tuple[str, ...]:
@@ -71,6 +71,11 @@ class AdapterStore:
     def failures(self) -> dict[str, str]:
         """Why versions could not be loaded at the last try, by key."""
         return self._failures.reasons()
+
+    @property
+    def at_engine(self) -> str | None:
+        """The version that the engine is loading right now, or makes room for, by its key."""
+        return self._at_engine
 
     def is_ready(self, version: AdapterVersion) -> bool:
         """Whether `using` begins at once."""
@@ -147,7 +152,7 @@ class AdapterStore:
             if (known := self._failures.known(version)) is not None:
                 raise known.with_traceback(None)
             self._loading[key] = asyncio.create_task(self._load(version), name=f"load {key}")
-            self._loading[key].add_done_callback(partial(self._done, key))
+            self._loading[key].add_done_callback(_see)
         # Shielded: one caller's cancellation must not take the adapter from the others.
         return await asyncio.shield(self._loading[key])
 
@@ -211,6 +216,9 @@ class AdapterStore:
         except BaseException:
             self._observe(began, False)
             raise
+        finally:
+            # In its last step: whoever asks next must not find one that is over.
+            del self._loading[version.key]
         self._failures.forget(version.key)
         self._observe(began, True)
         return resident.loaded
@@ -224,7 +232,8 @@ class AdapterStore:
             async with self._making_room:
                 while len(self._residents) >= self._engine.limits.max_cpu_loras > 0:
                     await self._make_room(resident.loaded.key)
-                await self._engine.load(resident.loaded)
+                with self._engine_at(resident.loaded.key):
+                    await self._engine.load(resident.loaded)
                 await self._check_unchanged(resident.loaded)
                 self._residents.add(resident)
         except BaseException:
@@ -239,9 +248,18 @@ class AdapterStore:
             raise _NotNow(key)
         else:
             spare = found
-        await self.unload(spare)
+        with self._engine_at(key):
+            await self.unload(spare)
         if self._observer is not None:
             self._observer.count_adapter_eviction()
+
+    @contextmanager
+    def _engine_at(self, key: str) -> Iterator[None]:
+        self._at_engine = key
+        try:
+            yield
+        finally:
+            self._at_engine = None
 
     async def _check_unchanged(self, adapter: LoadedAdapter) -> None:
         """The engine opened the files by itself: what it read is what was verified, or is freed."""
@@ -252,7 +270,8 @@ class AdapterStore:
             await self._engine.unload(adapter.key)
             raise AdapterUnavailable(adapter.key, str(error)) from error
 
-    def _done(self, key: str, task: asyncio.Task[LoadedAdapter]) -> None:
-        self._loading.pop(key)
-        if not task.cancelled():
-            task.exception()  # Seen, also if every caller has gone.
+
+def _see(load: asyncio.Task[LoadedAdapter]) -> None:
+    """Its error, also if every caller has gone."""
+    if not load.cancelled():
+        load.exception()

@@ -40,13 +40,14 @@ class Admission:
         self._on_crowded: Callable[[], None] = lambda: None
 
     def listen(self, on_crowded: Callable[[], None]) -> None:
-        """Whom to tell when a request has to wait for its turn."""
+        """Whom to tell when a request has to wait for its turn, or must have the engine alone."""
         self._on_crowded = on_crowded
 
     @property
     def is_roomy(self) -> bool:
-        """Whether nobody waits and half of the places are free."""
-        return not self._is_paused and not self.waiting and self._running * 2 <= self._places
+        """Whether nobody waits, or has to be alone, and half of the places are free."""
+        is_open = not self._is_paused and not self._is_alone
+        return is_open and not self.waiting and self._running * 2 <= self._places
 
     @property
     def running(self) -> int:
@@ -89,7 +90,7 @@ class Admission:
         turn = _Turn(asyncio.get_running_loop().create_future(), request.crashes > 0)
         self._queue(turn, request, has_waited)
         self._give_turns()
-        if not turn.granted.done():
+        if turn.is_alone or not turn.granted.done():
             self._on_crowded()
         try:
             await turn.granted

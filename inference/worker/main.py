@@ -203,6 +203,7 @@ class WorkerProcess(Process):
             stall_seconds=self._settings.stall_seconds,
             end_running=serving.end_running,
             prepare=lambda: self._prepare_again(store, prefetcher),
+            is_loading=lambda: store.at_engine is not None,
         )
         serving.on_engine_death = supervision.look_now
         serving.on_fault = self.fail

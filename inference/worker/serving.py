@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -67,7 +67,7 @@ _MOST_TRIES = 3
 
 @dataclass(eq=False, slots=True)
 class _Work:
-    """A record that is being worked on; `is_running` from its turn on."""
+    """A record that is being worked on; `is_running` in its turn, `loads` while it gave it back."""
 
     task: "asyncio.Task[None]" = field(init=False)
     interruption: Interruption = field(default_factory=Interruption)
@@ -75,6 +75,7 @@ class _Work:
     began_at: float = field(default_factory=perf_counter)
     query_id: str | None = None
     is_running: bool = False
+    loads: Collection[str] = ()
     has_streamed: bool = False
 
 
@@ -124,6 +125,8 @@ class Serving:
         self._tracing = tracing or NoTracing()
         self._now = now
         self._works: dict[tuple[TopicPartition, int], _Work] = {}
+        # A suspect runs alone, but its adapter is loaded beside others: never beside another one.
+        self._one_suspect = asyncio.Lock()
 
     def on_record(self, record: Record) -> None:
         """Starts a task for the record."""
@@ -148,9 +151,9 @@ class Serving:
                 work.interruption.end(error)
 
     def end_running(self, error: RequestError) -> None:
-        """Ends all that has its turn; what waits goes on waiting."""
+        """Ends all that the engine is at; what waits goes on waiting."""
         for work in tuple(self._works.values()):
-            if work.is_running:
+            if work.is_running or self._store.at_engine in work.loads:
                 work.interruption.end(error)
 
     def hand_back_waiting(self) -> None:
@@ -244,7 +247,8 @@ class Serving:
         tries = 0
         while True:
             try:
-                return await self._complete(record, request, work)
+                async with self._one_suspect if request.crashes else nullcontext():
+                    return await self._complete(record, request, work)
             except EngineUnavailable as error:
                 self.on_engine_death()
                 tries += 1
@@ -269,10 +273,14 @@ class Serving:
                 # and what waits for the same adapter takes none meanwhile.
                 cold.enter_context(self._admission.holding(candidates[0].key))
             self._metrics.count_cold_request(candidates[0].key)
+            work.loads = {candidate.key for candidate in candidates}
+            cold.callback(setattr, work, "loads", ())
             with self._journal.running(record):
                 async with self._adapter(request, candidates) as adapter:
                     cold.close()
                     async with self._turn(request, work, has_waited=True):
+                        if adapter is not None and adapter.key not in self._store.resident:
+                            raise EngineUnavailable("The engine was started anew meanwhile.")
                         return await self._run(record, request, adapter, work)
 
     @asynccontextmanager

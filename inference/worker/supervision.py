@@ -33,9 +33,9 @@ class Supervision:
     """Watches one engine.
 
     While it is not there no request gets a turn. One that dies, or makes no progress for
-    `stall_seconds` while something runs, is started anew, and what ran in it ends with
-    EngineCrashed. A server of others (`is_ours` false) is only waited for; what runs there ends
-    if it hangs.
+    `stall_seconds` while something runs or `is_loading`, is started anew, and what ran in it ends
+    with EngineCrashed. A server of others (`is_ours` false) is only waited for; what runs there
+    ends if it hangs.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Supervision:
         stall_seconds: float,
         end_running: Callable[[RequestError], None],
         prepare: Callable[[], Awaitable[None]],
+        is_loading: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._engine = engine
@@ -55,6 +56,7 @@ class Supervision:
         self._stall_seconds = stall_seconds
         self._end_running = end_running
         self._prepare = prepare
+        self._is_loading = is_loading
         self._clock = clock
         self._doubt = asyncio.Event()
         self._progress: int | None = None
@@ -83,7 +85,8 @@ class Supervision:
     async def _trouble(self) -> _Trouble | None:
         if not await self._engine.healthy():
             return _Trouble("it died" if self._is_ours else "it does not answer")
-        progress = await self._engine.progress() if self._admission.running else None
+        is_busy = self._admission.running or self._is_loading()
+        progress = await self._engine.progress() if is_busy else None
         now = self._clock()
         if progress is None or progress != self._progress:
             self._progress, self._progressed_at = progress, now

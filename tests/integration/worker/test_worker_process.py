@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from inference.worker.retries import MOST_DEATHS
 from schemas.records import Query, Sampling
 from tests.integration.worker.conftest import RunningWorker, Starter, eventually
@@ -122,6 +124,41 @@ def test_the_request_that_kills_the_engine_is_found_and_the_others_are_answered(
     assert worker.fleet.crashed() == []
 
 
+def test_one_whose_adapter_went_with_the_engine_before_its_turn_loses_no_attempt_by_it(
+    start_worker: Starter, tmp_path: Path
+) -> None:
+    worker = start_worker(
+        LORELAY_LOAD_MS="500",
+        LORELAY_STALL_SECONDS="2",
+        **SLOW,
+    )
+    write_weights(tmp_path / "adapter")
+    adapter = worker.register("1.0.0", tmp_path / "adapter")
+    # It has the only place back when its adapter is loaded: that is when the engine ends.
+    cold = worker.request(Query(prompt="cold"), adapter=adapter.key)
+    worker.request(Query(prompt="long"))
+    retries = eventually(
+        lambda: [r for r in worker.requests() if r.origin == cold and r.attempt > 1] or None,
+        "a retry",
+    )
+    # That is the engine that it ran in, which makes no token either.
+    assert [(retry.attempt, retry.crashes) for retry in retries] == [(2, 1)]
+
+
+def test_an_adapter_that_the_engine_never_loads_is_found_and_the_others_are_answered(
+    start_worker: Starter, tmp_path: Path
+) -> None:
+    worker = start_worker(LORELAY_LOAD_MS="600000", LORELAY_STALL_SECONDS="1")
+    write_weights(tmp_path / "adapter")
+    adapter = worker.register("1.0.0", tmp_path / "adapter")
+    stuck = worker.request(Query(prompt="stuck"), adapter=adapter.key)
+    ended = worker.response(stuck)
+    assert ended.error is not None
+    assert (ended.error.code, ended.attempt) == ("engine_crashed", 2)
+    assert worker.response(worker.request(Query(prompt="innocent"))).status == "ok"
+    assert worker.fleet.crashed() == []
+
+
 def test_a_crash_is_counted_though_the_worker_dies_after_it(start_worker: Starter) -> None:
     worker = start_worker(
         LORELAY_CRASH_ON="poison",
@@ -145,21 +182,24 @@ def test_a_crash_is_counted_though_the_worker_dies_after_it(start_worker: Starte
     assert (len(worker.responses()), len(worker.dead_letters())) == (2, 1)
 
 
+@pytest.mark.parametrize("have_adapter", [False, True], ids=["base", "adapter"])
 def test_the_request_that_kills_the_whole_worker_is_found_and_the_others_are_answered(
-    start_worker: Starter, tmp_path: Path
+    start_worker: Starter, tmp_path: Path, have_adapter: bool
 ) -> None:
-    def ask(worker: RunningWorker) -> None:
-        for prompt in ("innocent", "poison", "innocent"):
-            worker.request(Query(prompt=prompt))
-
     worker = start_worker(
         LORELAY_KILL_ON="poison",
         LORELAY_JOURNAL=str(tmp_path / "journal"),
         LORELAY_INSTANCE="worker",
         LORELAY_SERVICE_MS="300",
+        LORELAY_LOAD_MS="1000",
         LORELAY_MAX_NUM_SEQS="8",
     )
-    ask(worker)
+    write_weights(tmp_path / "adapter")
+    # Innocents with an adapter are loading it, in each new worker, as the other one runs.
+    adapter = worker.register("1.0.0", tmp_path / "adapter").key if have_adapter else None
+    worker.request(Query(prompt="innocent"), adapter=adapter)
+    worker.request(Query(prompt="poison"))
+    worker.request(Query(prompt="innocent"), adapter=adapter)
     (member,) = worker.fleet.of_role("worker")
     assert member.process is not None
     for _ in range(MOST_DEATHS):
@@ -193,6 +233,24 @@ def test_sigterm_hands_back_what_waits_and_finishes_what_runs(start_worker: Star
     for origin in origins:
         assert worker.response(origin).status == "ok"
     assert len(worker.responses()) == len(origins)
+
+
+def test_sigterm_hands_back_what_waits_for_its_adapter(
+    start_worker: Starter, tmp_path: Path
+) -> None:
+    worker = start_worker(LORELAY_LOAD_MS="4000")
+    write_weights(tmp_path / "adapter")
+    adapter = worker.register("1.0.0", tmp_path / "adapter")
+    origin = worker.request(Query(prompt="cold"), adapter=adapter.key)
+    worker.state(lambda state: state.in_flight == 1)
+    (first,) = worker.fleet.of_role("worker")
+    worker.fleet.send(first, signal.SIGTERM)
+    assert first.process is not None
+    assert first.process.wait(60) == 0
+    assert worker.responses() == []
+    worker.start("worker-2")
+    assert worker.response(origin).status == "ok"
+    assert [(found.origin, found.attempt) for found in worker.responses()] == [(origin, 1)]
 
 
 def test_a_worker_that_is_killed_with_much_read_ahead_loses_and_doubles_nothing(

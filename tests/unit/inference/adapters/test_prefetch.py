@@ -185,6 +185,23 @@ async def test_whoever_asks_in_earnest_takes_an_early_load_over(waiting: Waiting
     assert waiting.files.asked == [key("a")]
 
 
+@pytest.mark.timeout(20)
+async def test_whoever_asks_in_the_moment_an_early_load_gives_up_loads_by_themselves(
+    waiting: Waiting,
+) -> None:
+    waiting.files.ready_now.set()
+    waiting.add(key("a"), key("b"))
+    await waiting.until(lambda: len(waiting.store.resident) == PLACES)
+    waiting.files.ready_now.clear()
+    early = asyncio.create_task(waiting.store.load_early(version(key("c"))))
+    await waiting.until(lambda: key("c") in waiting.files.asked)
+    # The load finds no place in the very step before the one in which it is asked for.
+    waiting.files.ready_now.set()
+    asking = asyncio.create_task(waiting.store.ensure(version(key("c"))))
+    assert (await asking).key == key("c")
+    await early
+
+
 async def test_a_new_engine_gets_what_was_used_lately(waiting: Waiting) -> None:
     waiting.files.ready_now.set()
     waiting.add(key("a"), key("b"))

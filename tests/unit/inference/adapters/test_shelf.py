@@ -93,6 +93,11 @@ async def test_what_is_on_its_way_counts(shelf: Shelf, tmp_path: Path) -> None:
             await put(shelf, 2)
 
 
+def test_a_folder_that_can_not_be_looked_into_holds_nothing_yet(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert Shelf(tmp_path / "file" / "shelf", ROOM).size_bytes() == 0
+
+
 async def test_an_adapter_is_there_as_a_whole_or_not_at_all(shelf: Shelf, tmp_path: Path) -> None:
     absent = await shelf.find(name(1))
     assert isinstance(absent, Absent)

@@ -111,6 +111,16 @@ async def test_the_least_used_adapter_makes_room(
     assert store.resident == (legal.key, medical.key)
 
 
+async def test_what_the_engine_loads_is_told_for_as_long_as_it_does(
+    store: AdapterStore, engine: CountingEngine, register: Register
+) -> None:
+    told: list[str | None] = []
+    engine.before_load = lambda adapter: told.append(store.at_engine)
+    legal = register("legal")
+    await store.ensure(legal)
+    assert (told, store.at_engine) == ([legal.key], None)
+
+
 async def test_many_adapters_at_once_never_exceed_the_places(
     store: AdapterStore, engine: CountingEngine, register: Register
 ) -> None:

@@ -174,6 +174,17 @@ async def test_there_is_room_while_half_of_the_places_are_free_and_nobody_waits(
     assert not runs.admission.is_roomy
 
 
+async def test_beside_a_suspect_there_is_no_room_and_who_took_it_is_told() -> None:
+    crowded: list[int] = []
+    runs = Runs(Admission(4))
+    runs.admission.listen(lambda: crowded.append(runs.admission.running))
+    runs.add(request(1, crashes=1))
+    await settle()
+    assert (runs.begun, crowded, runs.admission.is_roomy) == ([1], [1], False)
+    await runs.end(1)
+    assert runs.admission.is_roomy
+
+
 async def test_what_waits_for_a_held_adapter_gets_no_turn_but_who_has_waited_is_next() -> None:
     admission = Admission(1)
     runs = Runs(admission)

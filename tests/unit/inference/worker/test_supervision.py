@@ -47,6 +47,7 @@ class Watched:
         self.ended: list[RequestError] = []
         self.prepared = 0
         self.time = 0.0
+        self.is_loading = False
         self.supervision = Supervision(
             self.engine,
             self.admission,
@@ -54,6 +55,7 @@ class Watched:
             stall_seconds=stall_seconds,
             end_running=self.ended.append,
             prepare=self._prepare,
+            is_loading=lambda: self.is_loading,
             clock=lambda: self.time,
         )
 
@@ -125,6 +127,17 @@ async def test_an_engine_that_makes_no_token_is_started_again() -> None:
         watched.supervision.look_now()
         await until(lambda: watched.supervision.restarts == 1)
         assert "no token for 60 s" in str(watched.ended[0])
+
+
+async def test_one_that_never_ends_loading_an_adapter_is_started_again() -> None:
+    watched = Watched()
+    watched.is_loading = True
+    async with running(watched):
+        watched.supervision.look_now()
+        await until(lambda: not watched.supervision._doubt.is_set())
+        watched.time = 61.0
+        watched.supervision.look_now()
+        await until(lambda: watched.supervision.restarts == 1)
 
 
 async def test_an_idle_engine_is_not_taken_for_a_hanging_one() -> None:
