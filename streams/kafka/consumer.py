@@ -38,7 +38,7 @@ class Handler(Protocol):
         """Starts work on a record. Must not raise."""
 
     def on_lost(self, partition: TopicPartition, offsets: Collection[int]) -> None:
-        """The partition went to another member: these results are no longer wanted."""
+        """These results are no longer wanted: another member has the partition, or may have had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,9 @@ class ConsumerOptions:
     """How a member takes part in its group; times in seconds.
 
     A fetch is answered once there are ``fetch_min_bytes``, or after ``fetch_max_wait``. The
-    outputs go to ``writes_to``.
+    outputs go to ``writes_to``. Work that runs goes on over a rebalance that brings its partition
+    back, for each record has a result of its own; where one result stands for several records
+    that must not be: another member may have finished some of them meanwhile.
     """
 
     max_in_flight: int = 256
@@ -57,6 +59,7 @@ class ConsumerOptions:
     session_timeout: float = 10.0
     instance_id: str | None = None
     writes_to: Collection[str] = ()
+    goes_on: bool = True
 
 
 class ExactlyOnceConsumer:
@@ -346,7 +349,7 @@ class ExactlyOnceConsumer:
         self, consumer: AIOKafkaConsumer, assigned: Collection[TopicPartition]
     ) -> None:
         for partition in set(self._started) | set(self._results):
-            if partition not in assigned:
+            if partition not in assigned or not self._options.goes_on:
                 self._results.pop(partition, None)
                 lost = self._started.pop(partition, {})
                 self._bytes_in_flight -= sum(lost.values())

@@ -210,12 +210,15 @@ class Registry:
     def choose_selected(self, key: str, session: str) -> Chosen | None:
         """The version that answers where selection has decided for ``key``, one of selectable().
 
-        None where it has left the registry.
+        None where nobody of its family does any more, which selection learns a while later.
         """
         version = self._versions.get(key)
         if version is None:
             return None
-        return self._by_split(version.family, session) or Chosen(version, variant_name(version))
+        if chosen := self._by_split(version.family, session):
+            return chosen
+        left = version if self.is_servable(key) else self._newest_active(version.family)
+        return Chosen(left, variant_name(left)) if left else None
 
     def previous(self, version: AdapterVersion) -> list[AdapterVersion]:
         """Older versions of its family that can be asked for, active ones and newest first."""
@@ -253,7 +256,8 @@ class Registry:
             return None
         family = self._versions[next(iter(found))].family
         share = self._splits[family].share_of(session, found.__contains__)
-        assert share is not None, "one of them is accepted"
+        if share is None:  # their weights are too small for a single point
+            return None
         version = self._versions[share.adapter]
         return Chosen(version, share.variant or variant_name(version))
 

@@ -54,8 +54,8 @@ class Split:
     def share_of(self, session: str, takes: Callable[[str], bool]) -> TrafficShare | None:
         """The share that ``session`` falls into, of those whose version ``takes`` accepts.
 
-        None where it accepts none. What falls to another one is shared out among those accepted,
-        by their weights: the others keep their sessions.
+        None where it accepts none that owns a point. What falls to another one is shared out among
+        those accepted, by their weights: the others keep their sessions.
         """
         found = self._at(_point(self.family, session, 0, POINTS))
         if takes(found.adapter):

@@ -101,11 +101,15 @@ def _fallen_back(query: Query, registry: Registry, reason: str, error: UnknownAd
 def split_routing(routing: Routing, registry: Registry, session: str) -> Routing:
     """Selection's routing, with the version of the chosen family that the session falls to.
 
-    Selection chooses among one version of each family, which stands for all of it.
+    Selection chooses among one version of each family, which stands for all of it. The base model
+    answers where nobody of the family does any more.
     """
-    chosen = registry.choose_selected(routing.adapter, session) if routing.adapter else None
-    if chosen is None:
+    if routing.adapter is None:
         return routing
+    chosen = registry.choose_selected(routing.adapter, session)
+    if chosen is None:
+        reason = f"{routing.reason}; nobody of its family is in use: the base model answers instead"
+        return replace(routing, adapter=None, reason=reason)
     key, reason = chosen.version.key, routing.reason
     if key != routing.adapter:
         reason = f"{reason}; of its family, {key} answers this session"

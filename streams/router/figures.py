@@ -68,6 +68,7 @@ class MetricsAgent:
                 session_timeout=settings.session_timeout,
                 instance_id=settings.instance,
                 writes_to=(self._topic, self._dead_letters),
+                goes_on=False,
             ),
         )
 
@@ -90,7 +91,7 @@ class MetricsAgent:
         self._count(record, response)
 
     def on_lost(self, partition: TopicPartition, offsets: Collection[int]) -> None:
-        """Forgets what the partition's next owner counts again."""
+        """Forgets what is counted again from the committed offset, here or elsewhere."""
         self._windows.drop(partition.partition)
         for offset in offsets:
             if task := self._unread.pop((partition.partition, offset), None):

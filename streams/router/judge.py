@@ -9,7 +9,7 @@ decision is written once: it names the revision it was made on.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Final
@@ -52,14 +52,15 @@ class Hearing:
         self.family = traffic.family
         self.revision = traffic.revision
         self.plan = traffic.canary
-        others = {share.adapter for share in traffic.shares} - {self.plan.adapter}
-        self._trial = Trial(self.plan, others)
+        judged = {share.adapter for share in traffic.shares} | {self.plan.adapter}
+        self._trial = Trial(self.plan, judged - {self.plan.adapter})
+        self._judged = {adapter.encode() for adapter in judged}
         self._codec = codec
         self._topics = topics = settings.topics
         self._unread: list[tuple[str, bytes]] = []
         self._reader = TableReader(
             settings,
-            [topics.metrics, topics.feedback, topics.shadow],
+            [topics.metrics, topics.feedback, *([topics.shadow] if self.plan.shadow else [])],
             self._on_record,
             since=self.plan.started_at - PREHISTORY,
         )
@@ -82,7 +83,8 @@ class Hearing:
         return [(m.value, towards, part) for m, towards, part in self._trial.progress()]
 
     def _on_record(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
-        if value is not None:
+        # The windows of all adapters since a trial's beginning might not fit into memory.
+        if value is not None and (topic != self._topics.metrics or key in self._judged):
             self._unread.append((topic, value))
 
     def _look(self, unread: Iterable[tuple[str, bytes]], now: datetime) -> Verdict | None:
@@ -130,22 +132,28 @@ class Judge:
         """Judges until cancelled; survives a broker that is away."""
         try:
             while True:
-                pause = _LOOK_SECONDS
-                try:
-                    await self._follow()
-                    for hearing, _ in tuple(self._hearings.values()):
-                        await self._judge(hearing)
-                except (KafkaError, LorelayError) as error:
-                    log.warning("judging canaries: %s; trying again", error)
-                    pause = _AGAIN_SECONDS
-                except Exception:
-                    # Users are served all the same: no trial may end the router.
-                    log.exception("judging canaries failed; trying again")
-                    pause = _AGAIN_SECONDS
-                await asyncio.sleep(pause)
+                done = [await self._tried(self._follow())]
+                for hearing, _ in tuple(self._hearings.values()):
+                    done.append(await self._tried(self._judge(hearing)))
+                await asyncio.sleep(_LOOK_SECONDS if all(done) else _AGAIN_SECONDS)
         finally:
             for family in tuple(self._hearings):
                 await self._close(family)
+
+    async def _tried(self, work: Awaitable[None]) -> bool:
+        """Whether it went well. Users are served all the same: no trial may end the router.
+
+        Nor hold up the others: each is tried by itself.
+        """
+        try:
+            await work
+        except (KafkaError, LorelayError) as error:
+            log.warning("judging canaries: %s; trying again", error)
+            return False
+        except Exception:
+            log.exception("judging canaries failed; trying again")
+            return False
+        return True
 
     async def _follow(self) -> None:
         """Opens a hearing for each trial there is, and closes those that are over."""
@@ -184,6 +192,8 @@ class Judge:
         log.info("%s: %s: %s", hearing.plan.adapter, verdict.outcome.value, verdict.reason)
         intent = Intent(self._actor, self._now(), verdict.reason, verdict.figures, hearing.revision)
         plan = _CHANGES[verdict.outcome]
+        # Whoever opens a writer takes other people's turn from them: not for what is refused.
+        plan(self._registry, hearing.family, intent)
         async with RegistryWriter(self._settings, self._codec, self._actor) as writer:
             await writer.change(lambda registry: plan(registry, hearing.family, intent))
         self._metrics.count_verdict(verdict.outcome.name.lower())

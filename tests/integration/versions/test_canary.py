@@ -6,8 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from schemas.records import LifecycleEvent, Query, Response
+from schemas.records import Canary, LifecycleEvent, Query, Response
 from tests.integration.versions.conftest import RunningVersions, eventually
 
 #: Wide enough for a trial of seconds: a few dozen answers show it.
@@ -116,6 +118,24 @@ def test_without_queries_nothing_is_known_and_all_is_as_before(versions: Running
     assert "canary undecided quiet-qa-v2@2.0.0 (canary → registered)" in done.out
     assert "After 0 answers it is not shown" in done.out
     assert states(versions, "quiet-qa") == {"1.0.0": "active", "2.0.0": "registered"}
+
+
+def test_a_trial_whose_end_cannot_be_written_holds_up_no_other(versions: RunningVersions) -> None:
+    versions.register("stuck-qa", "1.0.0", "1.1.0")
+    begun = versions.registry().traffic("stuck-qa")
+    over = datetime.now(UTC).replace(microsecond=0)
+    plan = Canary(adapter="stuck-qa-v1@1.1.0", share=10.0, started_at=over, ends_at=over)
+    # As no command writes it: there is no split to go back to.
+    record = replace(begun, revision=begun.revision + 1, previous=(), canary=plan)
+    value = versions.codec.encode(record)
+    versions.cluster.produce(versions.topics.traffic, [value], key=b"stuck-qa")
+    versions.until_known("stuck-qa", record.revision)
+
+    versions.register("free-qa", "1.0.0", "2.0.0")
+    done = versions.lorelay("canary", "free-qa-v2", "--for", "1s", "--wait")
+    assert "canary undecided free-qa-v2@2.0.0 (canary → registered)" in done.out
+    assert versions.registry().traffic("stuck-qa").canary == plan
+    versions.change("promote", "stuck-qa-v1@1.0.0")
 
 
 def test_another_router_goes_on_when_the_judges_is_killed(versions: RunningVersions) -> None:

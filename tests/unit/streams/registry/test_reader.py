@@ -225,6 +225,17 @@ class TestSplits:
         assert chosen is not None
         assert (chosen.version.key, chosen.variant) == ("legal-qa-v1@1.0.0", "v1")
 
+    def test_where_it_is_out_of_use_by_now_an_active_one_of_its_family_answers(self) -> None:
+        chosen = three(v1_0="retired").choose_selected("legal-qa-v1@1.0.0", "s")
+        assert chosen is not None
+        assert (chosen.version.key, chosen.variant) == ("legal-qa-v2@2.0.0", "v2")
+        assert registry(learnt(status="retired")).choose_selected("legal-qa-v1@1.0.0", "s") is None
+
+    def test_an_arm_too_small_for_a_single_session_answers_whoever_names_its_id(self) -> None:
+        made = divided(three(), v1_0=1e9, v2_0=1)
+        assert self.counts(made, "legal-qa") == {"v1_0": 1000}
+        assert made.choose("legal-qa-v2", "s").version.key == "legal-qa-v2@2.0.0"
+
 
 class TestReferences:
     REGISTRY = registry(

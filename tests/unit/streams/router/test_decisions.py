@@ -234,6 +234,14 @@ def test_what_selection_rejects_is_not_split() -> None:
     assert split_routing(none, halved(), "s") == none
 
 
+def test_where_nobody_of_the_chosen_family_is_in_use_any_more_the_base_model_answers() -> None:
+    decided = Routing(adapter=LEGAL.key, score=0.8, reason="0.80 is near enough")
+    for left in (registry(replace(LEGAL, status="retired")), registry()):
+        routing = split_routing(decided, left, "s")
+        assert routing.adapter is None
+        assert routing.reason.startswith("0.80 is near enough; nobody of its family is in use")
+
+
 class TestOutOfUse:
     RETIRED = replace(LEGAL, adapter_version="1.1.0", status="retired")
 
