@@ -73,7 +73,7 @@ class Client:
             async with asyncio.timeout(limit):
                 response = (await waiting).response
         except (TimeoutError, asyncio.CancelledError) as error:
-            await asyncio.shield(self.cancel(query.id, "nobody waits for the answer any more"))
+            await asyncio.shield(self._queries.take_back(query.id))
             if isinstance(error, TimeoutError):
                 raise NoAnswer(f"No answer within {limit:g} s.") from error
             raise

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from time import perf_counter
 from types import TracebackType
 from typing import Self, TypeVar
@@ -24,6 +26,8 @@ from streams.kafka.settings import KafkaSettings
 from streams.kafka.table import TableReader
 from streams.kafka.transactions import partition_for
 from streams.kafka.writer_schemas import open_codec
+
+log = logging.getLogger(__name__)
 
 _FETCH_WAIT_MS = 100
 _SOURCE = "lorelay-client"
@@ -143,6 +147,14 @@ class QueryClient:
         """Takes a query back. Raises: AccessRefused, ConnectionLost."""
         payload = to_json(cancel).encode()
         await self._write(self._topics.cancels, payload, cancel.query_id.encode())
+
+    async def take_back(self, query_id: str) -> None:
+        """Cancels the query of somebody who waits no more; if that fails, it is answered yet."""
+        reason = "nobody waits for the answer any more"
+        try:
+            await self.cancel(Cancel(query_id, reason, datetime.now(UTC)))
+        except LorelayError as error:
+            log.warning("%s could not be taken back: %s", query_id, error)
 
     async def feedback(self, feedback: Feedback) -> None:
         """Says what an answer was worth. Raises: AccessRefused, ConnectionLost."""

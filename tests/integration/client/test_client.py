@@ -81,6 +81,16 @@ async def test_who_does_not_wait_takes_his_query_back(system: RunningSystem) -> 
             eventually(lambda: {"too-late", "dropped", "unread"} <= cancelled(), "the cancels")
 
 
+async def test_a_stream_that_was_never_sent_takes_nothing_back(system: RunningSystem) -> None:
+    async with client_of(system) as client:
+        with pytest.raises(InvalidRequest, match="prompt is empty"):
+            async for _ in client.stream(" ", id="corrected"):
+                pass
+        answer = await client.ask("x", id="corrected", adapter="base")
+    assert answer.text == "[base] x"
+    assert "corrected" not in {cancel.query_id for cancel in system.cancels()}
+
+
 async def test_feedback_names_the_version_that_answered(system: RunningSystem) -> None:
     async with client_of(system, streams=False) as client:
         answer = await client.ask("x", adapter=LEGAL)
