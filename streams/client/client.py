@@ -64,7 +64,8 @@ class Client:
         Options are fields of a Query (adapter, session, language, priority, id, ...) and of its
         Sampling (max_tokens, temperature, ...). Where nobody waits any more, after that
         many seconds or because the task is cancelled, the query is taken back. Raises:
-        AnsweredWithError, NoAnswer, InvalidRequest, ConnectionLost.
+        AnsweredWithError, NoAnswer, InvalidRequest, ConnectionLost; DecodeError where the response
+        is there, but can't be read.
         """
         query, limit = self._query(question, seconds, options)
         assert query.id is not None
