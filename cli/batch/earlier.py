@@ -7,6 +7,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from schemas.errors import DecodeError
 from schemas.records import Response
 from streams.kafka.consumers import stop
 from streams.kafka.settings import KafkaSettings
@@ -15,8 +16,9 @@ from streams.kafka.writer_schemas import WriterSchemas
 
 async def earlier_answers(
     settings: KafkaSettings, schemas: WriterSchemas, wanted: Collection[str], since: datetime
-) -> tuple[dict[str, Response], set[str]]:
-    """The newest response to each of these ids, and which of them were asked at all.
+) -> tuple[dict[str, Response | DecodeError], set[str]]:
+    """The newest response to each of these ids, or why it can't be read; and which of them were
+    asked at all.
 
     Reads both topics from that time to their present ends. Raises: KafkaError.
     """
@@ -34,10 +36,15 @@ async def earlier_answers(
         await consumer.start()
         asked = await _read(consumer, settings.topics.queries, since, keys)
         answered = await _read(consumer, settings.topics.responses, since, keys)
-    answers = {
-        name: await schemas.decode(Response, value or b"") for name, value in answered.items()
-    }
+    answers = {name: await _response(schemas, value or b"") for name, value in answered.items()}
     return answers, set(asked)
+
+
+async def _response(schemas: WriterSchemas, value: bytes) -> Response | DecodeError:
+    try:
+        return await schemas.decode(Response, value)
+    except DecodeError as error:
+        return error
 
 
 async def _read(

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
-from schemas.errors import RequestError
+from schemas.errors import DecodeError, RequestError
 from schemas.records import Query, Response
 from streams.gateway.failures import InvalidParameter
 from streams.gateway.names import adapter_asked_for
@@ -140,6 +140,12 @@ def refused(line: Line, error: RequestError) -> bytes:
 def unanswered(line: Line, problem: str) -> bytes:
     """The line of the output for a query whose answer did not come."""
     return _line(line.id, line.custom_id, None, {"code": "batch_expired", "message": problem})
+
+
+def undecodable(line: Line, error: DecodeError) -> bytes:
+    """The line of the output for a query whose answer is there, but can't be read."""
+    problem = f"The answer is there, but can't be read: {error}"
+    return _line(line.id, line.custom_id, None, {"code": error.code, "message": problem})
 
 
 def unreadable(line: BadLine) -> bytes:

@@ -14,10 +14,11 @@ from cli.batch.lines import (
     answered,
     refused,
     unanswered,
+    undecodable,
     unreadable,
 )
 from cli.batch.output import Output
-from schemas.errors import RequestError
+from schemas.errors import DecodeError, RequestError
 from schemas.records import Response
 from streams.client.queries import Answer, QueryClient
 from streams.gateway.base_models import BaseModels
@@ -94,7 +95,7 @@ class _Asker:
         self,
         client: QueryClient,
         questions: Questions,
-        answers: Mapping[str, Response],
+        answers: Mapping[str, Response | DecodeError],
         under_way: "dict[str, asyncio.Future[Answer]]",
     ) -> None:
         self._client = client
@@ -107,6 +108,8 @@ class _Asker:
         """The line of the output."""
         if (earlier := self._answers.get(line.id)) is not None:
             self.found += 1
+            if isinstance(earlier, DecodeError):
+                return undecodable(line, earlier)
             return answered(line, earlier)
         try:
             waiting, seconds = await self._send(line)
@@ -115,6 +118,8 @@ class _Asker:
         try:
             async with asyncio.timeout(seconds + _GRACE_SECONDS):
                 return answered(line, (await waiting).response)
+        except DecodeError as error:
+            return undecodable(line, error)
         except TimeoutError:
             return unanswered(line, f"No answer came within {seconds:g} s.")
         finally:

@@ -64,7 +64,8 @@ class Client:
         Options are fields of a Query (adapter, session, language, priority, id, ...) and of its
         Sampling (max_tokens, temperature, ...). Where nobody waits any more, after that
         many seconds or because the task is cancelled, the query is taken back. Raises:
-        AnsweredWithError, NoAnswer, InvalidRequest, ConnectionLost.
+        AnsweredWithError, NoAnswer, InvalidRequest, ConnectionLost; DecodeError where the response
+        is there, but can't be read.
         """
         query, limit = self._query(question, seconds, options)
         assert query.id is not None
@@ -73,7 +74,7 @@ class Client:
             async with asyncio.timeout(limit):
                 response = (await waiting).response
         except (TimeoutError, asyncio.CancelledError) as error:
-            await asyncio.shield(self.cancel(query.id, "nobody waits for the answer any more"))
+            await asyncio.shield(self._queries.take_back(query.id))
             if isinstance(error, TimeoutError):
                 raise NoAnswer(f"No answer within {limit:g} s.") from error
             raise

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from time import perf_counter
 from types import TracebackType
 from typing import Self, TypeVar
@@ -11,7 +13,7 @@ from typing import Self, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from schemas.errors import LorelayError, RecordTooLarge, UnknownSchema
+from schemas.errors import DecodeError, LorelayError, RecordTooLarge, UnknownSchema
 from schemas.json_form import to_json
 from schemas.records import Cancel, Chunk, Feedback, Query, Record, Response
 from schemas.topics import MAX_QUERY_BYTES
@@ -21,9 +23,10 @@ from streams.client.troubles import no_topic, unreachable
 from streams.kafka.access import refusal
 from streams.kafka.output import Headers, event_headers
 from streams.kafka.settings import KafkaSettings
-from streams.kafka.table import TableReader
 from streams.kafka.transactions import partition_for
-from streams.kafka.writer_schemas import open_codec
+from streams.kafka.writer_schemas import WriterSchemas, open_codec
+
+log = logging.getLogger(__name__)
 
 _FETCH_WAIT_MS = 100
 _SOURCE = "lorelay-client"
@@ -64,6 +67,9 @@ class QueryClient:
         self._read_topics = [self._topics.responses, *([self._topics.chunks] if chunks else [])]
         self._pending: dict[str, _Pending] = {}
         self._reading: asyncio.Task[None] | None = None
+        self._schemas: WriterSchemas | None = None
+        #: What has ended the reading: no answer comes any more.
+        self._lost: LorelayError | None = None
 
     async def __aenter__(self) -> Self:
         """Connects. Raises: AccessRefused, ConfigurationError where the cluster or its topics
@@ -109,8 +115,8 @@ class QueryClient:
     ) -> "asyncio.Future[Answer]":
         """Sends a query that has an id; what is returned becomes its answer.
 
-        Raises: InvalidRequest or RecordTooLarge before anything is sent, AccessRefused,
-        ConnectionLost.
+        It fails with a DecodeError where the answer can't be read. Raises: InvalidRequest or
+        RecordTooLarge before anything is sent, AccessRefused, ConnectionLost.
         """
         validate_query(query, self._topics)
         if query.id is None:
@@ -118,8 +124,7 @@ class QueryClient:
         payload = to_json(query).encode()
         if len(payload) > MAX_QUERY_BYTES:
             raise RecordTooLarge(len(payload), MAX_QUERY_BYTES)
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._pending[query.id] = _Pending(answer, perf_counter(), on_chunk)
+        answer = self.expect(query.id, on_chunk)
         key = (query.session or query.id).encode()
         try:
             headers = event_headers("Query", query.id, _SOURCE)
@@ -129,10 +134,17 @@ class QueryClient:
             raise
         return answer
 
-    def expect(self, query_id: str) -> "asyncio.Future[Answer]":
-        """What is returned becomes the answer of a query that was sent before."""
+    def expect(
+        self, query_id: str, on_chunk: Callable[[Chunk], None] | None = None
+    ) -> "asyncio.Future[Answer]":
+        """What is returned becomes the answer of a query that is sent now, or was before.
+
+        Raises: AccessRefused, ConnectionLost where answers can't be read any more.
+        """
+        if self._lost is not None:
+            raise self._lost.with_traceback(None)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._pending[query_id] = _Pending(answer, perf_counter())
+        self._pending[query_id] = _Pending(answer, perf_counter(), on_chunk)
         return answer
 
     def forget(self, query_id: str) -> None:
@@ -143,6 +155,14 @@ class QueryClient:
         """Takes a query back. Raises: AccessRefused, ConnectionLost."""
         payload = to_json(cancel).encode()
         await self._write(self._topics.cancels, payload, cancel.query_id.encode())
+
+    async def take_back(self, query_id: str) -> None:
+        """Cancels the query of somebody who waits no more; if that fails, it is answered yet."""
+        reason = "nobody waits for the answer any more"
+        try:
+            await self.cancel(Cancel(query_id, reason, datetime.now(UTC)))
+        except LorelayError as error:
+            log.warning("%s could not be taken back: %s", query_id, error)
 
     async def feedback(self, feedback: Feedback) -> None:
         """Says what an answer was worth. Raises: AccessRefused, ConnectionLost."""
@@ -186,54 +206,70 @@ class QueryClient:
     async def _read(self) -> None:
         try:
             async for record in self._consumer:
-                pending = self._pending.get((record.key or b"").decode(errors="replace"))
-                if pending is None:
+                query_id = (record.key or b"").decode(errors="replace")
+                if (pending := self._pending.get(query_id)) is None:
                     continue
                 if record.topic == self._topics.responses:
-                    await self._on_response(record.value)
+                    await self._on_response(query_id, pending, record.value or b"")
                 elif pending.on_chunk is not None:
-                    chunk = await self._decode(Chunk, record.value)
-                    pending.on_chunk(chunk)
-                    if chunk.finish_reason is not None:
-                        pending.is_streamed.set()
+                    await self._on_chunk(pending, pending.on_chunk, record.value or b"")
         except (KafkaError, LorelayError) as error:
-            lost = await refusal(self._settings, error) or ConnectionLost(
+            self._lost = await refusal(self._settings, error) or ConnectionLost(
                 f"Responses can't be read any more: {error}"
             )
             for pending in self._pending.values():
                 if not pending.answer.done():
-                    pending.answer.set_exception(lost)
+                    pending.answer.set_exception(self._lost)
 
-    async def _on_response(self, value: bytes) -> None:
+    async def _on_response(self, query_id: str, pending: _Pending, value: bytes) -> None:
         arrived = perf_counter()
-        response = await self._decode(Response, value)
-        pending = self._pending.get(response.query_id)
-        if pending is not None and pending.on_chunk is None:
-            del self._pending[response.query_id]
+        try:
+            response: Response | DecodeError = await self._decode(Response, value)
+        except DecodeError as error:
+            response = error
+        if pending.on_chunk is None:
+            self._pending.pop(query_id, None)
         # Cancelled: nobody waits for it any more.
-        if pending is not None and not pending.answer.done():
+        if pending.answer.done():
+            return
+        if isinstance(response, DecodeError):
+            pending.answer.set_exception(response)
+        else:
             pending.answer.set_result(Answer(response, (arrived - pending.sent_at) * 1000))
+
+    async def _on_chunk(
+        self, pending: _Pending, take: Callable[[Chunk], None], value: bytes
+    ) -> None:
+        try:
+            chunk = await self._decode(Chunk, value)
+        except DecodeError as error:
+            # Chunks are no promise: the response brings the whole text.
+            log.warning("a chunk can't be read: %s", error)
+            return
+        take(chunk)
+        if chunk.finish_reason is not None:
+            pending.is_streamed.set()
 
     async def _decode(self, record_type: type[R], value: bytes) -> R:
         try:
             return self._codec.decode(record_type, value)
         except UnknownSchema:
-            await self._learn_schemas()
-            return self._codec.decode(record_type, value)
+            schemas = await self._writer_schemas()
+            return await schemas.decode(record_type, value)
 
-    async def _learn_schemas(self) -> None:
-        """Reads what other versions publish that they write with."""
-
-        def learn(topic: str, key: bytes, value: bytes | None, offset: int) -> None:
-            if value is not None:
-                with contextlib.suppress(LorelayError):
-                    self._codec.learn(value.decode(errors="replace"))
-
-        reader = TableReader(self._settings, [self._topics.schemas], learn)
-        try:
-            await reader.start()
-        finally:
-            await reader.stop()
+    async def _writer_schemas(self) -> WriterSchemas:
+        """What other versions write with; read once something of them comes."""
+        if self._schemas is None:
+            schemas = WriterSchemas(self._settings, self._codec)
+            try:
+                await schemas.follow()
+            except KafkaError:
+                await schemas.stop()
+                raise
+            self._schemas = schemas
+        return self._schemas
 
     async def _disconnect(self) -> None:
+        if self._schemas is not None:
+            await self._schemas.stop()
         await asyncio.gather(self._consumer.stop(), self._producer.stop())

@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
-from schemas.records import Cancel, Chunk, Query, Response
+from schemas.records import Chunk, Query, Response
 from streams.assembly import Diverged, StreamedText
 from streams.client.failures import AnsweredWithError, NoAnswer, StreamBroken
 from streams.client.queries import QueryClient
@@ -24,8 +23,7 @@ class Stream:
         self._news = asyncio.Event()
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        """Whoever leaves early takes the query back. Raises: AnsweredWithError, NoAnswer,
-        StreamBroken, InvalidRequest, ConnectionLost."""
+        """Whoever leaves early takes the query back. Raises: StreamBroken, and as Client.ask."""
         try:
             waiting = await self._queries.send(self._query, self._on_chunk)
             waiting.add_done_callback(lambda _: self._news.set())
@@ -35,11 +33,11 @@ class Stream:
                 if text := self._text.take():
                     yield text
             self.response = waiting.result().response
+        except (NoAnswer, asyncio.CancelledError, GeneratorExit):
+            await self._queries.take_back(self.query_id)
+            raise
         finally:
             self._queries.forget(self.query_id)
-            if self.response is None:
-                reason = "nobody waits for the answer any more"
-                await self._queries.cancel(Cancel(self.query_id, reason, datetime.now(UTC)))
         if text := self._rest(self.response):
             yield text
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from schemas.codec import Codec
 from schemas.errors import DecodeError
 from schemas.records import AdapterMetrics
-from streams.gateway.tail import Tail
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.table import TableReader
 from streams.registry.version import split_key
 
 
@@ -21,31 +22,31 @@ class Figures:
 
     def __init__(
         self,
-        tail: Tail,
+        settings: KafkaSettings,
         codec: Codec,
         span: timedelta,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._tail = tail
         self._codec = codec
         self.span = span
         self._now = now
         self._windows: defaultdict[str, deque[AdapterMetrics]] = defaultdict(deque)
         self._takers: list[Callable[[AdapterMetrics], None]] = []
-        tail.listen(self.on_record)
+        topics = [settings.topics.metrics]
+        self._reader = TableReader(settings, topics, self.on_record, since=now() - span)
 
     async def start(self) -> None:
-        """Begins with the windows of the last `span`. Raises: KafkaError."""
-        await self._tail.start()
+        """Returns when the windows of the last `span` are known. Raises: KafkaError."""
+        await self._reader.start()
 
     async def stop(self) -> None:
         """Ends following."""
-        await self._tail.stop()
+        await self._reader.stop()
 
-    def on_record(self, key: bytes, value: bytes) -> None:
+    def on_record(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
         """A record of the metrics topic."""
         try:
-            window = self._codec.decode(AdapterMetrics, value)
+            window = self._codec.decode(AdapterMetrics, value or b"")
         except DecodeError:
             # Of a version that this one can't read; the routers' own /metrics has the figure.
             return

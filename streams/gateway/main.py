@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import resource
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 
 from schemas.codec import Codec
@@ -56,6 +56,7 @@ class GatewayProcess(Process):
         self._settings = settings
         self._metrics = GatewayMetrics(self.prometheus)
         self._access = _access(settings)
+        self._tails: list[Tail] = []
         self._server = ApiServer(
             settings.gateway_host, settings.gateway_port, settings.gateway_stall
         )
@@ -74,11 +75,11 @@ class GatewayProcess(Process):
             self.wait_for("reading the registry")
             codec = await open_codec(settings)
             async with AsyncExitStack() as parts:
-                gateway, sender = await self._open(codec, counts, parts)
+                gateway = await self._open(codec, counts, parts)
                 await self._server.start(make_app(gateway))
                 leave_address(settings.gateway_address_file, address)
                 log.info("serving on http://%s", address)
-                await self._until_stopped(sender)
+                await self._until_stopped(gateway.sender)
                 self._server.refuse()
                 await gateway.exchange.drain(settings.shutdown_seconds)
                 await gateway.feed.stop()
@@ -87,25 +88,73 @@ class GatewayProcess(Process):
         finally:
             await self._server.stop()
 
-    async def _open(
-        self, codec: Codec, counts: dict[str, int], parts: AsyncExitStack
-    ) -> tuple[Gateway, Sender]:
+    async def _open(self, codec: Codec, counts: dict[str, int], parts: AsyncExitStack) -> Gateway:
         settings = self._settings
-        topics = settings.topics
         schemas = await started(WriterSchemas(settings, codec), parts)
         follower = RegistryFollower(settings, codec, with_examples=False)
         follower.on_change(lambda: self._on_registry_change(follower))
         await started(follower, parts)
         base_models = await started(BaseModels(settings, codec), parts)
-        cancellations = await started(Cancellations(settings, codec), parts)
         sender = await started(Sender(settings, codec, self.name), parts)
-        partition = self._reply_partition(counts[topics.replies])
+        replies = settings.topics.replies
+        partition = self._reply_partition(counts[replies])
+        exchange = await self._exchange(codec, schemas, sender, partition, counts, parts)
+        kept = timedelta(seconds=settings.gateway_figures)
+        figures = await started(Figures(settings, codec, kept), parts)
+        watch = watching(
+            settings,
+            codec,
+            name=self.name,
+            follower=follower,
+            base_models=base_models,
+            figures=figures,
+            waits_for=lambda: self.waits_for,
+        )
+        feed = await started(Feed(watch), parts)
+        self._metrics.watch_dashboard(lambda: len(feed), lambda: int(feed.is_watching))
+        return Gateway(
+            settings=settings,
+            exchange=exchange,
+            sender=sender,
+            registry=follower.registry,
+            base_models=base_models,
+            archive=Archive(
+                settings,
+                schemas,
+                lookback_seconds=settings.gateway_lookback,
+                lookback_records=settings.gateway_lookback_records,
+            ),
+            figures=figures,
+            access=self._access,
+            budgets=Budgets(),
+            registrar=Registrar(settings, f"admin@{self.name}"),
+            feed=feed,
+            reply_to=ReplyTo(replies, partition),
+            metrics=self._metrics,
+            waits_for=lambda: self.waits_for,
+        )
+
+    async def _exchange(
+        self,
+        codec: Codec,
+        schemas: WriterSchemas,
+        sender: Sender,
+        partition: int,
+        counts: dict[str, int],
+        parts: AsyncExitStack,
+    ) -> Exchange:
+        """What sends queries, and reads what comes for them."""
+        settings = self._settings
+        topics = settings.topics
+        cancellations = await started(Cancellations(settings, codec), parts)
         chunk_tail = Tail(
             settings,
             topics.chunks,
             partitions=range(counts[topics.chunks]),
             isolation="read_uncommitted",
         )
+        replies = Tail(settings, topics.replies, partitions=[partition], isolation="read_committed")
+        self._tails = [chunk_tail, replies]
         chunks = Chunks(chunk_tail)
         exchange = Exchange(
             topics=topics,
@@ -121,59 +170,11 @@ class GatewayProcess(Process):
         )
         self._metrics.watch(lambda: len(exchange), lambda: chunks.open)
         chunk_tail.listen(exchange.on_chunk)
-        await started(chunks, parts)
-        replies = Tail(
-            settings,
-            topics.replies,
-            partitions=[partition],
-            isolation="read_committed",
-        )
         replies.listen(exchange.on_reply)
+        await started(chunks, parts)
         await started(replies, parts)
         log.info("replies come to partition %d of %s", partition, topics.replies)
-        archive = Archive(
-            settings,
-            schemas,
-            lookback_seconds=settings.gateway_lookback,
-            lookback_records=settings.gateway_lookback_records,
-        )
-        kept = timedelta(seconds=settings.gateway_figures)
-        windows = Tail(
-            settings,
-            topics.metrics,
-            partitions=range(counts[topics.metrics]),
-            isolation="read_committed",
-            lookback=kept,
-        )
-        figures = await started(Figures(windows, codec, kept), parts)
-        watch = watching(
-            settings,
-            codec,
-            name=self.name,
-            follower=follower,
-            base_models=base_models,
-            figures=figures,
-            waits_for=lambda: self.waits_for,
-        )
-        feed = await started(Feed(watch), parts)
-        self._metrics.watch_dashboard(lambda: len(feed), lambda: int(feed.is_watching))
-        gateway = Gateway(
-            settings=settings,
-            exchange=exchange,
-            sender=sender,
-            registry=follower.registry,
-            base_models=base_models,
-            archive=archive,
-            figures=figures,
-            access=self._access,
-            budgets=Budgets(),
-            registrar=Registrar(settings, f"admin@{self.name}"),
-            feed=feed,
-            reply_to=ReplyTo(topics.replies, partition),
-            metrics=self._metrics,
-            waits_for=lambda: self.waits_for,
-        )
-        return gateway, sender
+        return exchange
 
     def _reply_partition(self, partitions: int) -> int:
         if self._settings.gateway_partition is not None:
@@ -185,14 +186,20 @@ class GatewayProcess(Process):
         self._metrics.know_registry(registry.keys(), registry.revision)
 
     async def _until_stopped(self, sender: Sender) -> None:
-        """Says meanwhile whether Kafka answers."""
+        """Says meanwhile whether queries can be sent and answers come."""
         while not self.is_stopping.is_set():
-            is_reached = await sender.reaches_kafka()
-            self.report(None if is_reached else f"waiting for Kafka at {self._settings.kafka}")
-            try:
+            self.report(await self._lacks(sender))
+            for tail in self._tails:
+                if (failure := tail.failure) is not None:
+                    self.fail(f"{tail.topic} can't be read any more: {failure!r}")
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self.is_stopping.wait(), _LOOK_SECONDS)
-            except TimeoutError:
-                continue
+
+    async def _lacks(self, sender: Sender) -> str | None:
+        if not await sender.reaches_kafka():
+            return f"waiting for Kafka at {self._settings.kafka}"
+        missing = [tail.topic for tail in self._tails if not tail.topic_is_there]
+        return f"waiting for topics {', '.join(missing)}" if missing else None
 
 
 def _access(settings: GatewaySettings) -> Access:

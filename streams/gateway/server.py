@@ -48,9 +48,9 @@ class ApiServer:
         self._serving: asyncio.Task[None] | None = None
 
     def bind(self) -> str:
-        """Takes the address, so that nobody else does; host:port as bound.
+        """Takes the address; host:port as bound. Who has it too, and listens first, keeps it.
 
-        Raises: ConfigurationError where it is taken or none of this machine.
+        Raises: ConfigurationError where somebody listens there, or it is none of this machine.
         """
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         bound = self._socket = socket.socket(family)
@@ -69,7 +69,7 @@ class ApiServer:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def start(self, app: ASGIApp) -> None:
-        """Returns when requests are answered."""
+        """Returns when requests are answered. Raises: ConfigurationError as `bind` does."""
         assert self._socket is not None, "bind() comes first"
         config = uvicorn.Config(
             app,
@@ -84,7 +84,15 @@ class ApiServer:
         )
         self._server = _Embedded(config)
         self._serving = asyncio.create_task(self._server.serve([self._socket]))
-        await self._server.is_serving.wait()
+        waiting = asyncio.create_task(self._server.is_serving.wait())
+        await asyncio.wait({self._serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            waiting.cancel()
+            self._server = None
+            try:
+                await self._serving
+            except OSError as error:
+                raise self._refusal(error) from error
 
     def refuse(self) -> None:
         """No new connections from now on."""

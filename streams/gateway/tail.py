@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.kafka.consumers import stop
+from streams.kafka.consumers import fetching_failure, stop, topic_is_there
 from streams.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -22,10 +21,7 @@ OnRecord = Callable[[bytes, bytes], None]
 
 
 class Tail:
-    """What comes to some of a topic's partitions, or to all, while it is not paused.
-
-    With `lookback` what has come within that time is read first.
-    """
+    """What comes to some of a topic's partitions, or to all, while it is not paused."""
 
     def __init__(
         self,
@@ -34,12 +30,11 @@ class Tail:
         *,
         partitions: Collection[int],
         isolation: str,
-        lookback: timedelta | None = None,
     ) -> None:
+        self.topic = topic
         self._settings = settings
         self._on_record: OnRecord = lambda key, value: None
         self._isolation = isolation
-        self._lookback = lookback
         self._partitions = [TopicPartition(topic, number) for number in sorted(partitions)]
         self._consumer: AIOKafkaConsumer | None = None
         self._asking: AIOKafkaConsumer | None = None
@@ -70,11 +65,6 @@ class Tail:
         # Over a connection of its own: on the other one the question would wait behind a fetch,
         # which the broker holds back until there is something new.
         begins = await self._asking.end_offsets(self._partitions)
-        if self._lookback is not None:
-            since = int((datetime.now(UTC) - self._lookback).timestamp() * 1000)
-            asked = dict.fromkeys(self._partitions, since)
-            found = await self._asking.offsets_for_times(asked)
-            begins |= {place: first.offset for place, first in found.items() if first is not None}
         for partition, begin in begins.items():
             self._consumer.seek(partition, begin)
         self._consumer.resume(*self._partitions)
@@ -84,15 +74,31 @@ class Tail:
         assert self._consumer is not None, "connect() comes first"
         self._consumer.pause(*self._partitions)
 
+    @property
+    def topic_is_there(self) -> bool:
+        """Whether the topic was still there when its metadata were read last."""
+        assert self._consumer is not None, "connect() comes first"
+        return topic_is_there(self._consumer, self.topic)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What has ended the reading for good, if something has."""
+        assert self._consumer is not None and self._task is not None, "connect() comes first"
+        if self._task.done():
+            return self._task.exception()
+        return fetching_failure(self._consumer)
+
     async def stop(self) -> None:
-        """Ends following."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        for consumer in (self._consumer, self._asking):
-            if consumer is not None:
-                await stop(consumer)
+        """Ends following. Raises what had ended it before."""
+        try:
+            if self._task is not None:
+                self._task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._task
+        finally:
+            for consumer in (self._consumer, self._asking):
+                if consumer is not None:
+                    await stop(consumer)
 
     def _make_consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(

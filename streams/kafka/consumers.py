@@ -17,16 +17,22 @@ def topic_is_there(consumer: AIOKafkaConsumer, topic: str) -> bool:
     return bool(consumer._client.cluster.partitions_for_topic(topic))
 
 
+def fetching_failure(consumer: AIOKafkaConsumer) -> BaseException | None:
+    """What has ended its fetching, if something has: from then on it only ever returns nothing."""
+    fetching = consumer._fetcher.error_future
+    return fetching.exception() if fetching.done() and not fetching.cancelled() else None
+
+
 async def stop(consumer: AIOKafkaConsumer) -> None:
     """Leaves the group and disconnects, whether the broker is there or not.
 
     While it is away aiokafka cancels a fetch that waits for it, and passes that on as though its
-    caller had been cancelled.
+    caller had been cancelled; what had ended the fetching it raises. Neither time it disconnects.
     """
     stopping = asyncio.ensure_future(consumer.stop())
     await asyncio.wait([stopping])
-    if stopping.cancelled():
+    if stopping.cancelled() or stopping.exception() is not None:
         await consumer._client.close()
-    else:
+    if not stopping.cancelled():
         with suppress(KafkaError):
             stopping.result()

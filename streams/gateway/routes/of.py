@@ -63,6 +63,7 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
+# The dependencies are coroutines: FastAPI hands plain functions to a thread, each time.
 _BEARER = HTTPBearer(auto_error=False, description="A user's key, or the admin's token.")
 
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
@@ -73,7 +74,7 @@ def token_of(bearer: HTTPAuthorizationCredentials | None) -> str | None:
     return bearer.credentials if bearer else None
 
 
-def asking_user(request: Request, bearer: Bearer) -> Key | None:
+async def asking_user(request: Request, bearer: Bearer) -> Key | None:
     """A dependency: the key of who asks; None where nobody needs one."""
     return gateway_of(request).access.user(token_of(bearer))
 
@@ -81,16 +82,16 @@ def asking_user(request: Request, bearer: Bearer) -> Key | None:
 User = Annotated[Key | None, Depends(asking_user)]
 
 
-def only_readers(request: Request, bearer: Bearer) -> None:
+async def only_readers(request: Request, bearer: Bearer) -> None:
     """A dependency that lets users and the admin in."""
     gateway_of(request).access.check_reader(token_of(bearer))
 
 
-def only_viewers(request: Request, bearer: Bearer) -> None:
+async def only_viewers(request: Request, bearer: Bearer) -> None:
     """A dependency that lets in who may look at the dashboard."""
     gateway_of(request).access.check_viewer(token_of(bearer))
 
 
-def only_admin(request: Request, bearer: Bearer) -> None:
+async def only_admin(request: Request, bearer: Bearer) -> None:
     """A dependency that lets nobody else in."""
     gateway_of(request).access.check_admin(token_of(bearer))

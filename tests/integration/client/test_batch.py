@@ -95,6 +95,27 @@ def test_bad_lines_become_errors_and_the_status_tells(
     assert by_id[None]["error"]["message"].startswith("line 3: it is no JSON")
 
 
+def test_an_answer_that_can_t_be_read_is_its_line_s_error_then_and_later(
+    system: RunningSystem, tmp_path: Path
+) -> None:
+    write(tmp_path / "in.jsonl", ["spoiled"])
+    with system.nobody_answers():
+        running = start(system, tmp_path)
+        query = eventually(
+            lambda: next((q for q in system.queries() if q.prompt == "spoiled"), None), "the query"
+        )
+        assert query.id is not None
+        system.spoil_answer(query.id)
+        running.communicate()
+        (line,) = output(tmp_path)
+        (tmp_path / "out.jsonl").write_bytes(b"")
+        running = start(system, tmp_path)
+        running.communicate()
+    assert [line] == output(tmp_path)
+    assert line["error"]["code"] == "malformed_record"
+    assert running.returncode == 1
+
+
 @pytest.mark.parametrize("name", ["none.jsonl", "."])
 def test_a_file_that_can_t_be_read_is_a_sentence(
     system: RunningSystem, tmp_path: Path, name: str

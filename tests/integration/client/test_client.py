@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from schemas.errors import InvalidRequest
+from schemas.errors import DecodeError, InvalidRequest
 from schemas.records import Feedback
 from streams.client import AnsweredWithError, Client, NoAnswer
 from streams.kafka.settings import KafkaSettings
@@ -79,6 +79,39 @@ async def test_who_does_not_wait_takes_his_query_back(system: RunningSystem) -> 
                 async for _ in client.stream("x", id="unread", seconds=0.3):
                     pass
             eventually(lambda: {"too-late", "dropped", "unread"} <= cancelled(), "the cancels")
+
+
+async def test_a_stream_that_was_never_sent_takes_nothing_back(system: RunningSystem) -> None:
+    async with client_of(system) as client:
+        with pytest.raises(InvalidRequest, match="prompt is empty"):
+            async for _ in client.stream(" ", id="corrected"):
+                pass
+        answer = await client.ask("x", id="corrected", adapter="base")
+    assert answer.text == "[base] x"
+    assert "corrected" not in {cancel.query_id for cancel in system.cancels()}
+
+
+async def test_an_answer_that_can_t_be_read_fails_its_own_question_alone(
+    system: RunningSystem,
+) -> None:
+    async def spoiled(query_id: str) -> None:
+        await asyncio.to_thread(system.await_query, query_id)
+        await asyncio.to_thread(system.spoil_answer, query_id)
+
+    async def streamed() -> None:
+        async for _ in client.stream("x", id="spoiled-stream", adapter="base"):
+            pass
+
+    async with client_of(system) as client:
+        with system.nobody_answers():
+            other = asyncio.create_task(client.ask("y", adapter="base"))
+            whole = asyncio.create_task(client.ask("x", id="spoiled", adapter="base"))
+            pieces = asyncio.create_task(streamed())
+            await asyncio.gather(spoiled("spoiled"), spoiled("spoiled-stream"))
+            for asked in (whole, pieces):
+                with pytest.raises(DecodeError):
+                    await asked
+        assert (await other).text == "[base] y"
 
 
 async def test_feedback_names_the_version_that_answered(system: RunningSystem) -> None:

@@ -189,13 +189,17 @@ class RunningSystem:
         ]
         origin = Origin(self.topics.queries, query.partition() or 0, query.offset() or 0)
         chunk = Chunk(query_id=query_id, origin=origin, sequence=0, text=text)
-        partition = partition_for(query_id.encode(), self.cluster.topics()[self.topics.chunks])
-        self.cluster.produce(
-            self.topics.chunks,
-            [self.codec.encode(chunk)],
-            key=query_id.encode(),
-            partition=partition,
-        )
+        self._produce(self.topics.chunks, query_id, self.codec.encode(chunk))
+
+    def spoil_answer(self, query_id: str) -> None:
+        """Writes a response, and a chunk, that nobody can read."""
+        for topic in (self.topics.chunks, self.topics.responses):
+            self._produce(topic, query_id, b"neither Avro nor JSON")
+
+    def _produce(self, topic: str, query_id: str, value: bytes) -> None:
+        key = query_id.encode()
+        partition = partition_for(key, self.cluster.topics()[topic])
+        self.cluster.produce(topic, [value], key=key, partition=partition)
 
     def cancels(self) -> list[Cancel]:
         return [

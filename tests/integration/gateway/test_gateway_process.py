@@ -291,6 +291,22 @@ def test_a_query_that_the_topic_does_not_take_spoils_none_that_follow(
         system.cluster.limit(topic, before)
 
 
+def test_without_the_topic_that_answers_come_to_no_query_is_taken(system: RunningSystem) -> None:
+    question = {"model": "base", "prompt": "x"}
+    with system.http() as client:
+        system.cluster.delete(system.topics.replies)
+        try:
+            eventually(lambda: client.get("/ready").is_error, "that it is not ready")
+            assert system.topics.replies in client.get("/ready").json()["waits_for"]
+            refusal = client.post("/v1/completions", json=question)
+            assert (refusal.status_code, refusal.headers["x-should-retry"]) == (503, "true")
+        finally:
+            asyncio.run(system.create_topics())
+        eventually(lambda: client.get("/ready").is_success, "that it is ready")
+        answer = client.post("/v1/completions", json=question)
+        assert answer.json()["choices"][0]["text"] == "[base] x"
+
+
 def test_a_session_is_the_key_and_a_trace_goes_along(system: RunningSystem) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     with system.openai() as client:
