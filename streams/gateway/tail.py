@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.kafka.consumers import fetching_failure, stop, topic_is_there
+from streams.kafka.log_ranges import LogRanges
 from streams.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Tail:
         self._isolation = isolation
         self._partitions = [TopicPartition(topic, number) for number in sorted(partitions)]
         self._consumer: AIOKafkaConsumer | None = None
-        self._asking: AIOKafkaConsumer | None = None
+        self._ranges = LogRanges(settings, isolation)
         self._task: asyncio.Task[None] | None = None
 
     def listen(self, on_record: OnRecord) -> None:
@@ -52,19 +53,16 @@ class Tail:
     async def connect(self) -> None:
         """Returns paused. Raises: KafkaError."""
         self._consumer = self._make_consumer()
-        self._asking = self._make_consumer()
         await self._consumer.start()
-        await self._asking.start()
+        await self._ranges.start()
         self._consumer.assign(self._partitions)
         self.pause()
         self._task = asyncio.create_task(self._follow(self._consumer), name="tail")
 
     async def resume(self) -> None:
         """Reads what comes from now on. Raises: KafkaError."""
-        assert self._consumer is not None and self._asking is not None, "connect() comes first"
-        # Over a connection of its own: on the other one the question would wait behind a fetch,
-        # which the broker holds back until there is something new.
-        begins = await self._asking.end_offsets(self._partitions)
+        assert self._consumer is not None, "connect() comes first"
+        begins = await self._ranges.ends(self._partitions)
         for partition, begin in begins.items():
             self._consumer.seek(partition, begin)
         self._consumer.resume(*self._partitions)
@@ -96,9 +94,9 @@ class Tail:
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._task
         finally:
-            for consumer in (self._consumer, self._asking):
-                if consumer is not None:
-                    await stop(consumer)
+            if self._consumer is not None:
+                await stop(self._consumer)
+            await self._ranges.stop()
 
     def _make_consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(

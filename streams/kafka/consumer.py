@@ -17,6 +17,7 @@ from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 from streams.kafka.access import forbidden, unseen
 from streams.kafka.consumers import is_away, stop, topic_is_there
 from streams.kafka.limits import SizeLimits
+from streams.kafka.log_ranges import LogRanges
 from streams.kafka.output import Output
 from streams.kafka.owner import OnDeleted, OnTransaction, PartitionOwner
 from streams.kafka.settings import METADATA_MAX_AGE_MS, KafkaSettings
@@ -96,6 +97,7 @@ class ExactlyOnceConsumer:
         self._trouble: str | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
+        self._ranges: LogRanges | None = None
 
     @property
     def in_flight(self) -> int:
@@ -218,6 +220,7 @@ class ExactlyOnceConsumer:
 
     async def _session(self) -> None:
         self._admin = AIOKafkaAdminClient(**self._settings.client_kwargs())
+        self._ranges = LogRanges(self._settings)
         consumer = AIOKafkaConsumer(
             group_id=self._group,
             group_instance_id=self._options.instance_id,
@@ -238,18 +241,22 @@ class ExactlyOnceConsumer:
         )
         try:
             await self._admin.start()
+            await self._ranges.start()
             await consumer.start()
             consumer.subscribe([self._topic], listener=_Listener(self))
             self._consumer = consumer
             await self._fetch(consumer)
         finally:
             self._consumer, self._has_joined = None, False
-            await _to_the_end(self._leave(consumer, self._admin))
+            await _to_the_end(self._leave(consumer, self._admin, self._ranges))
 
-    async def _leave(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> None:
+    async def _leave(
+        self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, ranges: LogRanges
+    ) -> None:
         await self._revoke()
         await stop(consumer)
         await admin.close()
+        await ranges.stop()
 
     async def _fetch(self, consumer: AIOKafkaConsumer) -> None:
         while not (self._is_stopping.is_set() and not self.in_flight and not self._is_writing()):
@@ -382,15 +389,9 @@ class ExactlyOnceConsumer:
         self._has_joined = True
 
     async def _acquire(self, owner: PartitionOwner, consumer: AIOKafkaConsumer) -> None:
-        assert self._admin is not None
-
-        async def log_range(partition: TopicPartition) -> tuple[int, int]:
-            starts = await consumer.beginning_offsets([partition])
-            ends = await consumer.end_offsets([partition])
-            return starts[partition], ends[partition]
-
+        assert self._admin is not None and self._ranges is not None
         try:
-            await owner.acquire(self._admin, log_range)
+            await owner.acquire(self._admin, self._ranges)
             if owner.is_ready:
                 consumer.seek(owner.partition, owner.window.position)
                 consumer.resume(owner.partition)

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Literal
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from streams.kafka.log_ranges import LogRanges
 from streams.kafka.output import Output
 from streams.kafka.transactions import (
     Fenced,
@@ -31,9 +32,6 @@ OnDeleted = Callable[[str, int], None]
 
 #: How often a topic is looked for that outputs go to and that is not there.
 _AGAIN_SECONDS = 1.0
-
-#: Gives a partition's first and end offset.
-LogRange = Callable[[TopicPartition], Awaitable[tuple[int, int]]]
 
 
 class PartitionOwner:
@@ -69,7 +67,7 @@ class PartitionOwner:
         self._is_revoked = False
         self._writer: asyncio.Task[None] | None = None
 
-    async def acquire(self, admin: AIOKafkaAdminClient, log_range: LogRange) -> None:
+    async def acquire(self, admin: AIOKafkaAdminClient, ranges: LogRanges) -> None:
         """Fences earlier owners and takes over where they committed; then `window` is theirs.
 
         The order matters: only an offset that is read after the initialisation is final.
@@ -78,7 +76,7 @@ class PartitionOwner:
         belong to this log.
         """
         committed = await self._transactions.initialise(admin)
-        start, end = await log_range(self.partition)
+        start, end = await ranges.of(self.partition)
         try:
             window, lost = OffsetWindow.restore(committed, start, end)
         except (OffsetBeyondLog, MetadataInvalid) as error:

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from streams.kafka.consumers import stop
+from streams.kafka.log_ranges import LogRanges
 from streams.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,7 @@ class TableReader:
         self._from_end = from_end
         self._since = since
         self._consumer: AIOKafkaConsumer | None = None
-        self._asking: AIOKafkaConsumer | None = None
-        self._asking_lock = asyncio.Lock()
+        self._ranges: LogRanges | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -49,6 +49,8 @@ class TableReader:
 
         Raises: KafkaError where the cluster or a topic can't be read.
         """
+        self._ranges = ranges = LogRanges(self._settings)
+        await ranges.start()
         consumer = AIOKafkaConsumer(
             isolation_level="read_committed",
             enable_auto_commit=False,
@@ -58,35 +60,26 @@ class TableReader:
         )
         self._consumer = consumer
         await consumer.start()
-        partitions = await self._assign(consumer)
-        ends = await consumer.end_offsets(partitions)
+        partitions = await self._find(consumer)
+        ends = await ranges.ends(partitions)
+        begins: Mapping[TopicPartition, int] = {}
         if self._from_end:
-            # Not seek_to_end(): a reset to the start that is under way would win over it.
-            for partition in partitions:
-                consumer.seek(partition, ends[partition])
-        else:
-            await self._seek(consumer, partitions)
-            for partition in partitions:
-                while await consumer.position(partition) < ends[partition]:
-                    await self._read(consumer, timeout_ms=200)
-        self._task = asyncio.create_task(self._follow(consumer), name=f"table {self._topics}")
-
-    async def _seek(self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> None:
-        if self._since is None:
-            await consumer.seek_to_beginning(*partitions)
-            return
-        milliseconds = int(self._since.timestamp() * 1000)
-        found = await consumer.offsets_for_times(dict.fromkeys(partitions, milliseconds))
-        ends = await consumer.end_offsets(partitions)
+            begins = ends
+        elif self._since is not None:
+            begins = await ranges.since(self._since, partitions)
+        consumer.assign(partitions)
+        for partition, begin in begins.items():
+            consumer.seek(partition, begin)
         for partition in partitions:
-            first = found.get(partition)
-            consumer.seek(partition, ends[partition] if first is None else first.offset)
+            while await consumer.position(partition) < ends[partition]:
+                await self._read(consumer, timeout_ms=200)
+        self._task = asyncio.create_task(self._follow(consumer), name=f"table {self._topics}")
 
     async def catch_up(self) -> None:
         """Returns when everything that is there now has been read."""
-        assert self._consumer is not None, "start() comes first"
+        assert self._consumer is not None and self._ranges is not None, "start() comes first"
         partitions = list(self._consumer.assignment())
-        ends = await self._ends(partitions)
+        ends = await self._ranges.ends(partitions)
         for partition in partitions:
             # The position is moved by the task that follows, and nothing else tells of it.
             while await self._consumer.position(partition) < ends[partition]:  # noqa: ASYNC110
@@ -98,28 +91,12 @@ class TableReader:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        for consumer in (self._consumer, self._asking):
-            if consumer is not None:
-                await stop(consumer)
+        if self._consumer is not None:
+            await stop(self._consumer)
+        if self._ranges is not None:
+            await self._ranges.stop()
 
-    async def _ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        # Over a connection of its own: on the other one the question would wait behind a fetch,
-        # which the broker holds back until there is something new.
-        async with self._asking_lock:
-            if self._asking is None:
-                asking = AIOKafkaConsumer(
-                    isolation_level="read_committed", **self._settings.client_kwargs()
-                )
-                try:
-                    await asking.start()
-                except KafkaError:
-                    await asking.stop()
-                    raise
-                self._asking = asking
-        ends: dict[TopicPartition, int] = await self._asking.end_offsets(partitions)
-        return ends
-
-    async def _assign(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
+    async def _find(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         found = []
         for topic in self._topics:
             await consumer._client.add_topic(topic)
@@ -129,7 +106,6 @@ class TableReader:
             if not numbers:
                 raise KafkaError(f"topic {topic} does not exist")
             found += [TopicPartition(topic, number) for number in sorted(numbers)]
-        consumer.assign(found)
         return found
 
     async def _read(self, consumer: AIOKafkaConsumer, timeout_ms: int) -> None:

@@ -69,6 +69,11 @@ class _Recovery(Recovery):
 
 
 class _Tables(TableManager):
+    async def on_start(self) -> None:
+        # As Faust does it, but for the second in which an app may still declare a table.
+        await self._update_channels()
+        await self.recovery.start()
+
     @property
     def recovery(self) -> Recovery:
         if self._recovery is None:

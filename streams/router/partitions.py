@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from streams.kafka.access import forbidden, unseen
 from streams.kafka.limits import SizeLimits
+from streams.kafka.log_ranges import LogRanges
 from streams.kafka.output import Output
 from streams.kafka.owner import OnDeleted, OnTransaction, Outcome, PartitionOwner
 from streams.kafka.transactions import PartitionTransactions, Traces
@@ -130,11 +131,14 @@ class OwnedPartitions:
                 tp.partition for tp in app.consumer.assignment() if tp.topic == self._topic
             )
             admin = AIOKafkaAdminClient(**self._settings.client_kwargs())
+            ranges = LogRanges(self._settings)
             try:
                 await admin.start()
+                await ranges.start()
                 # All come to their end, whichever fails: none is left to start a producer later.
                 taken = await asyncio.gather(
-                    *(self._acquire(number, admin) for number in numbers), return_exceptions=True
+                    *(self._acquire(number, admin, ranges) for number in numbers),
+                    return_exceptions=True,
                 )
                 for failure in filter(None, taken):
                     raise failure
@@ -147,13 +151,14 @@ class OwnedPartitions:
                 return
             finally:
                 await admin.close()
+                await ranges.stop()
             if self._app.consumer_generation_id != generation:
                 await self._release()
                 return
             self._generation = generation
             self._joining = None
 
-    async def _acquire(self, number: int, admin: AIOKafkaAdminClient) -> None:
+    async def _acquire(self, number: int, admin: AIOKafkaAdminClient, ranges: LogRanges) -> None:
         partition = TopicPartition(self._topic, number)
         group = self._app.conf.id
         owner = PartitionOwner(
@@ -166,16 +171,9 @@ class OwnedPartitions:
         )
         self._owners[number] = owner
         try:
-            await owner.acquire(admin, self._log_range)
+            await owner.acquire(admin, ranges)
         except (OffsetBeyondLog, MetadataInvalid) as error:
             log.critical("%s is not consumed: %s", partition, error)
-
-    async def _log_range(self, partition: TopicPartition) -> tuple[int, int]:
-        tp = _faust_partition(partition)
-        consumer: Any = self._app.consumer
-        starts = await consumer.earliest_offsets(tp)
-        ends = await consumer.highwaters(tp)
-        return starts[tp], ends[tp]
 
     def _transaction_ended(self, records: int, seconds: float, outcome: Outcome) -> None:
         self._on_transaction(records, seconds, outcome)

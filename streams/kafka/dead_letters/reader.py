@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.codec import Codec
 from schemas.errors import ConfigurationError
 from streams.kafka.dead_letters.letter import DeadLetter, read_dead_letter
+from streams.kafka.log_ranges import LogRanges
 from streams.kafka.settings import KafkaSettings
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -61,7 +62,7 @@ async def _to_the_end(settings: KafkaSettings, topic: str) -> AsyncIterator[Sequ
     The end is that of the log, not the last stable offset: behind a worker's open transaction
     may lie what an earlier redrive has committed, so that transaction's end is awaited.
     """
-    async with _consumer(settings, "read_committed") as reading:
+    async with _consumer(settings) as reading:
         if topic not in await reading.topics():
             raise ConfigurationError(
                 f"The cluster at {settings.kafka} has no topic {topic}: "
@@ -72,8 +73,8 @@ async def _to_the_end(settings: KafkaSettings, topic: str) -> AsyncIterator[Sequ
         partitions = [TopicPartition(topic, number) for number in numbers]
         reading.assign(partitions)
         await reading.seek_to_beginning(*partitions)
-        async with _consumer(settings, "read_uncommitted") as asking:
-            ends = await asking.end_offsets(partitions)
+        async with LogRanges(settings, "read_uncommitted") as ranges:
+            ends = await ranges.ends(partitions)
         for partition in partitions:
             while await reading.position(partition) < ends[partition]:
                 for records in (await reading.getmany(timeout_ms=200)).values():
@@ -81,9 +82,9 @@ async def _to_the_end(settings: KafkaSettings, topic: str) -> AsyncIterator[Sequ
 
 
 @asynccontextmanager
-async def _consumer(settings: KafkaSettings, isolation: str) -> AsyncIterator[AIOKafkaConsumer]:
+async def _consumer(settings: KafkaSettings) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(
-        isolation_level=isolation,
+        isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         fetch_max_wait_ms=100,

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import patch
 
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -26,6 +27,22 @@ async def eventually(condition: Callable[[], object], what: str) -> None:
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"never came true: {what}") from None
+
+
+async def give_up(consumer: ExactlyOnceConsumer) -> None:
+    """Has the group divide its partitions anew; returns when all are given up, none assigned."""
+    given_up = asyncio.Event()
+    revoke = consumer._revoke
+
+    async def watched() -> None:
+        await revoke()
+        given_up.set()
+
+    with patch.object(consumer, "_revoke", watched):
+        assert consumer._consumer is not None
+        consumer._rejoin(consumer._consumer)
+        async with asyncio.timeout(_SECONDS):
+            await given_up.wait()
 
 
 class Hands:

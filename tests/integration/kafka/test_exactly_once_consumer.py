@@ -17,7 +17,7 @@ from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import PartitionTransactions, Traces
 from streams.kafka.window import Committed, decode_bitmap
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.kafka.members import Hands, eventually, member, metadata
+from tests.integration.kafka.members import Hands, eventually, give_up, member, metadata
 
 
 def numbered(count: int, first: int = 0) -> list[bytes | None]:
@@ -135,8 +135,7 @@ async def test_what_ends_between_two_assignments_is_kept_for_the_next(
     hands = Hands(target)
     async with member(kafka_settings, group, source, hands) as consumer:
         await eventually(lambda: len(hands.records) == 20, "all records")
-        consumer._rejoin(consumer._consumer)
-        await eventually(lambda: consumer.not_ready is not None, "assignment given up")
+        await give_up(consumer)
         hands.finish_all()
         await eventually(
             lambda: [cluster.committed(group, source, p) for p in range(2)] == [10, 10],
@@ -171,9 +170,8 @@ async def test_rebalances_before_anything_is_committed_do_no_harm(
     hands = Hands(target)
     async with member(kafka_settings, group, source, hands) as consumer:
         for _ in range(5):
-            consumer._rejoin(consumer._consumer)
-            await eventually(lambda: consumer.not_ready is not None, "assignment given up")
-            await eventually(lambda: consumer.not_ready is None, "assigned again")
+            await give_up(consumer)
+            await eventually(lambda: consumer.spans() and not consumer.not_ready, "assigned again")
         cluster.produce(source, numbered(3), partition=2)
         await eventually(lambda: len(hands.records) == 3, "all records")
     assert "trying again" not in caplog.text

@@ -25,7 +25,7 @@ from streams.router.settings import RouterSettings
 from streams.telemetry.metrics import RouterMetrics
 from streams.telemetry.tally import Tally
 from tests.integration.kafka.cluster import Cluster
-from tests.integration.kafka.members import eventually
+from tests.integration.kafka.members import eventually, give_up
 
 LEGAL = "legal-qa-v1@1.0.0"
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -95,10 +95,8 @@ class Counting:
 
     async def lose_and_regain(self) -> None:
         consumer = self.agent._consumer
-        assert consumer._consumer is not None
-        consumer._rejoin(consumer._consumer)
-        await eventually(lambda: consumer.not_ready is not None, "assignment given up")
-        await eventually(lambda: consumer.not_ready is None, "assigned again")
+        await give_up(consumer)
+        await eventually(lambda: consumer.spans() and not consumer.not_ready, "assigned again")
 
 
 @asynccontextmanager

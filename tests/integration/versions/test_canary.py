@@ -135,7 +135,7 @@ def test_a_trial_whose_end_cannot_be_written_holds_up_no_other(versions: Running
     done = versions.lorelay("canary", "free-qa-v2", "--for", "1s", "--wait")
     assert "canary undecided free-qa-v2@2.0.0 (canary → registered)" in done.out
     assert versions.registry().traffic("stuck-qa").canary == plan
-    versions.change("promote", "stuck-qa-v1@1.0.0")
+    versions.change("promote", "stuck-qa-v1@1.1.0")
 
 
 def test_another_router_goes_on_when_the_judges_is_killed(versions: RunningVersions) -> None:
