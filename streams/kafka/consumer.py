@@ -21,7 +21,8 @@ from streams.kafka.log_ranges import LogRanges
 from streams.kafka.output import Output
 from streams.kafka.owner import OnDeleted, OnTransaction, PartitionOwner
 from streams.kafka.settings import METADATA_MAX_AGE_MS, KafkaSettings
-from streams.kafka.transactions import PartitionTransactions, Traces
+from streams.kafka.settling import Traces
+from streams.kafka.transactions import PartitionTransactions
 from streams.kafka.window import MetadataInvalid, OffsetBeyondLog
 
 log = logging.getLogger(__name__)

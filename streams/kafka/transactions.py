@@ -7,8 +7,8 @@ is always: be assigned, initialise, and only then read the committed offset.
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -27,12 +27,13 @@ from aiokafka.errors import (
     RecordListTooLargeError,
 )
 from aiokafka.partitioner import murmur2
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import OffsetAndMetadata, RecordMetadata
 
 from streams.kafka.doubt import Doubt
 from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
 from streams.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
+from streams.kafka.settling import Attempt, Traces, was_committed
 from streams.kafka.window import Committed
 
 log = logging.getLogger(__name__)
@@ -79,18 +80,6 @@ class Refused(OwnershipLost):
     The producer's numbers of that partition are out of step with the broker's: only a new
     initialisation brings them together.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class Traces:
-    """What the transactions of one process leave behind, whichever assignment made them.
-
-    ``topics`` are those that outputs go to; ``attempted``, what each input partition's last
-    transaction was to commit, whatever became of it.
-    """
-
-    topics: Collection[str] = ()
-    attempted: dict[TopicPartition, Committed] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -145,6 +134,7 @@ class PartitionTransactions:
         self._group = group
         self._partition = partition
         self._producer: AIOKafkaProducer | None = None
+        self._last: Committed | None = None
         self._doubt: Doubt | None = None
         self._keyless = 0
         self._absent: dict[str, float] = {}
@@ -170,9 +160,8 @@ class PartitionTransactions:
         except TimeoutError as error:
             raise KafkaTimeoutError("no producer could be initialised") from error
         self._doubt = Doubt(self._producer)
-        committed = await self._committed(admin)
-        await self._settle(self._producer, committed)
-        return committed
+        self._last = await self._settle(self._producer, await self._committed(admin))
+        return self._last
 
     async def _committed(self, admin: AIOKafkaAdminClient) -> Committed | None:
         offsets = await admin.list_consumer_group_offsets(self._group, partitions=[self._partition])
@@ -185,24 +174,25 @@ class PartitionTransactions:
             return None
         return Committed(found.offset, found.metadata or "")
 
-    async def _settle(self, producer: AIOKafkaProducer, committed: Committed | None) -> None:
+    async def _settle(
+        self, producer: AIOKafkaProducer, committed: Committed | None
+    ) -> Committed | None:
         """Makes this process's last transaction whole, should the broker have done it by halves.
 
-        A lone broker that restarts in the midst of a commit may call it complete without having
-        written all its markers (seen with Kafka 4.4.0). Records without one would become visible
-        with the next commit of this producer id. So another transaction writes markers wherever
-        the last one may have written records: to commit them where its offset is committed, and
-        else, as they will be written again, to abort them.
+        Records without a marker would become visible with the next commit of this producer id,
+        and an offset without one would be lost. So another transaction writes markers wherever
+        the last one may have written records: to commit them all where that was begun, and else,
+        as they will be written again, to abort them. Returns what is committed then.
 
         Raises: KafkaError.
         """
-        attempted = self._traces.attempted.get(self._partition)
-        if attempted is None:
-            return
-        is_committed = attempted == committed
-        offset = OffsetAndMetadata(attempted.offset, attempted.metadata)
+        attempt = self._traces.attempted.get(self._partition)
+        if attempt is None:
+            return committed
+        offset = OffsetAndMetadata(attempt.committed.offset, attempt.committed.metadata)
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
+                is_committed = await was_committed(self._settings, attempt, committed)
                 counts = {topic: await self._partitions(topic) for topic in self._traces.topics}
                 await producer.begin_transaction()
                 for topic, count in counts.items():
@@ -218,6 +208,7 @@ class PartitionTransactions:
             raise KafkaTimeoutError(f"the last transaction was not settled: {error!r}") from error
         if self._doubt is not None and self._doubt.is_cast:
             raise KafkaConnectionError("a request was sent twice while that was settled")
+        return attempt.committed if is_committed else committed
 
     async def commit(self, outputs: Sequence[Output], committed: Committed) -> None:
         """Produces the outputs and commits the input's offset, both or neither.
@@ -228,11 +219,11 @@ class PartitionTransactions:
         if self._producer is None or self._doubt is None or self._doubt.is_cast:
             raise OutcomeUnknown(f"{self._partition}: the producer is of no use")
         self._limits.check(outputs)
-        self._traces.attempted[self._partition] = committed
-        offsets = {self._partition: OffsetAndMetadata(committed.offset, committed.metadata)}
+        attempt = Attempt(self._last, committed)
+        self._traces.attempted[self._partition] = attempt
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                await self._commit(self._producer, outputs, offsets)
+                await self._commit(self._producer, outputs, attempt)
         except TimeoutError as error:
             raise OutcomeUnknown(
                 f"{self._partition}: no outcome within {_PATIENCE_SECONDS:.0f} s"
@@ -244,25 +235,27 @@ class PartitionTransactions:
             raise OutcomeUnknown(f"{self._partition}: {error!r}") from error
         if self._doubt.is_cast:
             raise OutcomeUnknown(f"{self._partition}: a request was sent twice")
+        self._last = committed
 
     async def _commit(
         self,
         producer: AIOKafkaProducer,
         outputs: Sequence[Output],
-        offsets: Mapping[TopicPartition, OffsetAndMetadata],
+        attempt: Attempt,
     ) -> None:
         # Before the transaction begins: looking for a topic that is not there takes time.
         counts = {topic: await self._partitions(topic) for topic in {o.topic for o in outputs}}
         batches = self._batches(
             [output for output in outputs if _has_target(output, counts)], counts
         )
+        offset = OffsetAndMetadata(attempt.committed.offset, attempt.committed.metadata)
         await producer.begin_transaction()
         deliveries = [(batch, await self._submit(producer, batch)) for batch in batches]
-        await producer.send_offsets_to_transaction(offsets, self._group)
+        await producer.send_offsets_to_transaction({self._partition: offset}, self._group)
         # aiokafka commits a transaction although a batch of it was refused: look first.
         for batch, delivery in deliveries:
             try:
-                await delivery
+                written = await delivery
             except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
                 topic, records = batch.target.topic, batch.builder.record_count()
                 self._limits.refused(topic, records, batch.size)
@@ -270,6 +263,7 @@ class PartitionTransactions:
                     f"{self._partition}: {topic} does not take a batch of {records} records "
                     f"and {batch.size:,} bytes"
                 ) from error
+            attempt.places.setdefault(batch.target, written.offset)
         await producer.commit_transaction()
 
     async def close(self) -> None:
@@ -326,9 +320,11 @@ class PartitionTransactions:
         return TopicPartition(output.topic, partition_for(output.key, count))
 
     @staticmethod
-    async def _submit(producer: AIOKafkaProducer, batch: _Batch) -> "asyncio.Future[object]":
+    async def _submit(
+        producer: AIOKafkaProducer, batch: _Batch
+    ) -> "asyncio.Future[RecordMetadata]":
         batch.builder.close()
-        future: asyncio.Future[object] = await producer.send_batch(
+        future: asyncio.Future[RecordMetadata] = await producer.send_batch(
             batch.builder, batch.target.topic, partition=batch.target.partition
         )
         # An error is read in commit(), or lost with the transaction that failed before it.
@@ -336,7 +332,7 @@ class PartitionTransactions:
         return future
 
 
-def _expect_error(future: "asyncio.Future[object] | None") -> None:
+def _expect_error(future: "asyncio.Future[Any] | None") -> None:
     """Keeps asyncio from logging an error that is raised elsewhere, too, as never read."""
     if future is not None:
         future.add_done_callback(lambda done: done.cancelled() or done.exception())

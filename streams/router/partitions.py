@@ -14,7 +14,8 @@ from streams.kafka.limits import SizeLimits
 from streams.kafka.log_ranges import LogRanges
 from streams.kafka.output import Output
 from streams.kafka.owner import OnDeleted, OnTransaction, Outcome, PartitionOwner
-from streams.kafka.transactions import PartitionTransactions, Traces
+from streams.kafka.settling import Traces
+from streams.kafka.transactions import PartitionTransactions
 from streams.kafka.window import MetadataInvalid, OffsetBeyondLog
 from streams.router.faust_app import RouterApp
 from streams.router.settings import RouterSettings

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 from itertools import pairwise
+from unittest.mock import AsyncMock
 
 import pytest
 from aiokafka import TopicPartition
@@ -14,7 +15,8 @@ from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
 from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
 from streams.kafka.settings import KafkaSettings
-from streams.kafka.transactions import PartitionTransactions, Traces
+from streams.kafka.settling import Attempt, Traces
+from streams.kafka.transactions import PartitionTransactions
 from streams.kafka.window import Committed, decode_bitmap
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.members import Hands, eventually, give_up, member, metadata
@@ -210,13 +212,12 @@ async def test_a_takeover_settles_the_last_transaction_of_its_process_by_its_off
     cluster: Cluster, kafka_settings: KafkaSettings, group: str, is_lost: bool
 ) -> None:
     source, target = cluster.create("in"), cluster.create("out", partitions=3)
+    place = TopicPartition(source, 0)
     limits = SizeLimits(kafka_settings.max_record_bytes)
     traces = Traces([target, "nowhere"])
 
     async def take_over() -> tuple[PartitionTransactions, Committed | None]:
-        owner = PartitionTransactions(
-            kafka_settings, group, TopicPartition(source, 0), limits, traces
-        )
+        owner = PartitionTransactions(kafka_settings, group, place, limits, traces)
         return owner, await owner.initialise(admin)
 
     def ends() -> list[int]:
@@ -230,7 +231,7 @@ async def test_a_takeover_settles_the_last_transaction_of_its_process_by_its_off
     await first.commit([Output(target, b"x", partition=0)], Committed(1))
     await first.close()
     if is_lost:
-        traces.attempted[TopicPartition(source, 0)] = Committed(7)
+        traces.attempted[place] = Attempt(Committed(1), Committed(7))
     second, committed = await take_over()
     await second.close()
     # A record and its marker; and one everywhere, which changes nothing of what is settled.
@@ -238,6 +239,39 @@ async def test_a_takeover_settles_the_last_transaction_of_its_process_by_its_off
     assert cluster.committed(group, source) == 1
     assert values(cluster, target) == [b"x"]
     await admin.close()
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+async def test_a_commit_whose_offset_was_lost_is_known_by_its_records(
+    cluster: Cluster, kafka_settings: KafkaSettings, group: str, is_committed: bool
+) -> None:
+    source, target = cluster.create("in"), cluster.create("out")
+    place = TopicPartition(source, 0)
+    limits, traces = SizeLimits(kafka_settings.max_record_bytes), Traces([target])
+    first, second = (
+        PartitionTransactions(kafka_settings, group, place, limits, traces) for _ in range(2)
+    )
+    # This client waits until a broker that has just started has coordinators.
+    assert cluster.committed(group, source) < 0
+    admin = AIOKafkaAdminClient(**kafka_settings.client_kwargs())
+    await admin.start()
+    assert await first.initialise(admin) is None
+    producer = first._producer
+    assert producer is not None
+    with pytest.MonkeyPatch.context() as broker:
+        broker.setattr(producer, "send_offsets_to_transaction", AsyncMock())
+        if not is_committed:
+            broker.setattr(producer, "commit_transaction", producer.abort_transaction)
+        await first.commit([Output(target, b"x")], Committed(1))
+    await first.close()
+    assert cluster.committed(group, source) < 0
+
+    committed = await second.initialise(admin)
+    await second.close()
+    await admin.close()
+    assert committed == (Committed(1) if is_committed else None)
+    assert (cluster.committed(group, source) == 1) is is_committed
+    assert values(cluster, target) == ([b"x"] if is_committed else [])
 
 
 async def test_what_retention_has_deleted_is_reported_and_the_rest_consumed(
