@@ -31,9 +31,14 @@ IMPORTED := .venv/.imported .venv-worker/.imported-$(WORKER)
 
 # What needs vLLM or PEFT in the test's own process runs in the worker environment.
 WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
-FAULTS := $(wildcard tests/chaos tests/integration/broker_faults)
-LOCAL := $(wildcard tests/unit tests/e2e) --ignore=tests/unit/inference/training
-KAFKA := $(wildcard tests/integration) --ignore=tests/integration/broker_faults
+# Most tests wait for something: three lanes side by side take little more than the longest one.
+# What these two don't name is in the third.
+VLLM := $(wildcard tests/e2e tests/chaos/test_promise_vllm.py \
+  tests/integration/worker/test_vllm_faults.py)
+FAULTS := $(wildcard tests/unit tests/chaos tests/integration/broker_faults \
+  tests/integration/versions tests/integration/security)
+REST := $(wildcard tests)
+IN_NO_LANE := $(WORKER_SUITES) tests/system
 
 ##@ Use
 .PHONY: help setup models demo
@@ -52,18 +57,19 @@ demo: models $(IMPORTED) ## Start everything and watch queries find their adapte
 
 ##@ Develop
 .PHONY: test test-system lint dashboards soak chaos bench bench-selection bench-scale lock clean distclean
-test: test-most test-kafka ## Checks and every test
+test: test-vllm test-faults test-rest ## Checks and every test
 
-# Most tests wait for something: two lanes side by side take little more than one.
-.PHONY: test-most test-kafka
-test-most test-kafka: setup models lint
-test-most:
+.PHONY: test-vllm test-faults test-rest
+test-vllm test-faults test-rest: setup models lint
+test-vllm:
 	@status=0; \
 	$(call pytest,.venv-worker,$(WORKER_SUITES)) || status=1; \
-	$(call pytest,.venv,$(LOCAL) $(FAULTS)) || status=1; \
+	$(call pytest,.venv,$(VLLM)) || status=1; \
 	exit $$status
-test-kafka:
-	@$(call pytest,.venv,$(KAFKA))
+test-faults:
+	@$(call pytest,.venv,$(FAULTS) $(call ignoring,$(IN_NO_LANE) $(VLLM)))
+test-rest:
+	@$(call pytest,.venv,$(REST) $(call ignoring,$(IN_NO_LANE) $(VLLM) $(FAULTS)))
 
 test-system: setup ## With Debian's Prometheus, kcat, Chromium; fetches what is missing, as root
 	@tests/system/install
@@ -122,6 +128,8 @@ clean: ## Stop the local stack and remove what it wrote; models stay
 
 distclean: clean ## Remove the environments, the broker and the models too
 	@rm -rf .venv .venv-worker .venv-peers .uv .broker .lorelay .system
+
+ignoring = $(patsubst %,--ignore=%,$(1))
 
 # $(call pytest,ENVIRONMENT,PATHS): nothing to run, or nothing collected (5), is no failure. Lanes
 # write whole lines.
