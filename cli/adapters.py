@@ -3,8 +3,6 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,19 +14,14 @@ from rich.table import Table
 from cli import versions
 from cli.canary import canary
 from cli.history import history
-from cli.plain_errors import plain_errors
 from cli.query_client import quieten_clients
+from cli.register import register
 from cli.registry_reading import read_registry
 from cli.sync.command import sync
-from schemas.codec import Codec
-from schemas.errors import ConfigurationError, LorelayError, RegistrationRefused, RegistryConflict
 from schemas.json_form import to_json
 from schemas.records import AdapterVersion
 from streams.kafka.settings import KafkaSettings
-from streams.registry.candidate import read_candidate
 from streams.registry.reader import Registry, Selectable
-from streams.registry.validation import Novelty
-from streams.registry.writer import RegistryWriter
 
 _STATUS_STYLES = {"active": "green", "canary": "yellow", "failed": "red", "retired": "dim"}
 _SHOWN_EXAMPLES = 5
@@ -40,57 +33,8 @@ app = typer.Typer(
 )
 
 
-class NotAllRegistered(LorelayError):
-    """Some of several adapters were refused; the reasons are printed already."""
-
-    code = "not_all_registered"
-
-
-@app.command()
-def register(
-    sources: Annotated[
-        list[Path],
-        typer.Argument(metavar="METADATA.json|FOLDER...", help="A metadata file, or its folder."),
-    ],
-    examples: Annotated[
-        Path | None,
-        typer.Option(
-            help="JSON lines that selection learns from; else examples.jsonl beside the weights."
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")] = False,
-) -> None:
-    """Register adapter versions.
-
-    Running routers and workers serve the first version of a family within seconds. A later one
-    stands by, for queries that name it exactly, until promote, split or canary gives it more.
-
-    A folder holds PEFT's adapter_model.safetensors and adapter_config.json, the metadata as
-    metadata.json and examples.jsonl. A metadata file elsewhere names the folder in
-    vllm.adapter_path. Nothing in the folder is changed. Workers read the files where they lie.
-
-    The exit status is 1 if one was refused; the others are registered all the same.
-
-    Examples:
-
-    lorelay adapters register adapters/legal-qa-v1
-
-    lorelay adapters register exports/*.json
-
-    lorelay adapters register legal.json --examples training/legal.jsonl
-    """
-    quieten_clients()
-    if examples is not None and len(sources) > 1:
-        raise ConfigurationError("--examples belongs to one adapter: register them one by one.")
-    refused = asyncio.run(_register(KafkaSettings(), sources, examples, as_json))
-    if refused and len(sources) > 1:
-        raise NotAllRegistered(f"{refused} of {len(sources)} adapters were not registered.")
-    if refused:
-        raise typer.Exit(1)
-
-
 for steer in (
-    *(canary, versions.promote, versions.split),
+    *(register, canary, versions.promote, versions.split),
     *(versions.rollback, versions.retire, history, sync),
 ):
     app.command()(steer)
@@ -153,63 +97,6 @@ def show(
     for example in (registry.examples(version.key) or ())[:example_count]:
         mark = "  [dim](held out)[/]" if example.held_out else ""
         console.print(f"  {escape(example.text)}{mark}", soft_wrap=True)
-
-
-async def _register(
-    settings: KafkaSettings, sources: Sequence[Path], examples: Path | None, as_json: bool
-) -> int:
-    """How many were refused."""
-    console = Console(highlight=False)
-    told = Console(stderr=True, highlight=False)
-    refused = 0
-    actor = versions.whoever(None)
-    with told.status("Reading the registry") as status:
-        async with plain_errors(settings), RegistryWriter(settings, Codec(), actor) as writer:
-            for source in sources:
-                status.update(f"Checking {source}")
-                now = datetime.now(UTC)
-                try:
-                    candidate = await asyncio.to_thread(read_candidate, source, now, examples)
-                    novelty, warnings = await writer.register(candidate, now)
-                except RegistryConflict:
-                    raise  # this writer's turn is over
-                except RegistrationRefused as error:
-                    refused += 1
-                    told.print(f"[red]refused[/] {escape(str(source))}: {escape(error.reason)}")
-                    _report(as_json, source=str(source), result="refused", reason=error.reason)
-                    continue
-                version = writer.registry.get(candidate.version.key) or candidate.version
-                if version.status == "registered" and novelty is Novelty.NEW:
-                    serving = versions.shares_text(writer.registry.shares(version.family))
-                    warnings.append(
-                        f"It stands by ({version.family}: {serving}): `lorelay adapters promote "
-                        f"{version.key}` gives it the family's queries, split or canary a part."
-                    )
-                if not as_json:
-                    console.print(_sentence(version, novelty, len(candidate.examples)))
-                    for warning in warnings:
-                        told.print(f"  [yellow]Note:[/] {escape(warning)}", soft_wrap=True)
-                _report(
-                    as_json,
-                    source=str(source),
-                    adapter=version.key,
-                    result=novelty.name.lower(),
-                    status=version.status,
-                    warnings=warnings,
-                )
-    return refused
-
-
-def _report(as_json: bool, **fields: Any) -> None:
-    if as_json:
-        typer.echo(json.dumps(fields, ensure_ascii=False))
-
-
-def _sentence(version: AdapterVersion, novelty: Novelty, examples: int) -> str:
-    style = "dim" if novelty is Novelty.SAME else "green"
-    rank = version.training.lora_rank
-    known = f"{examples} example{'' if examples == 1 else 's'}"
-    return f"[{style}]{novelty.value}[/] [bold]{version.key}[/] (rank {rank}, {known})"
 
 
 def _table(registry: Registry, versions: Sequence[AdapterVersion]) -> Table:

@@ -16,8 +16,9 @@ from rich.status import Status
 from cli.registry_reading import read_registry
 from schemas.errors import ConfigurationError, RegistrationRefused
 from schemas.records import AdapterVersion
-from streams.registry.candidate import METADATA, read_description
+from streams.registry.candidate import read_description
 from streams.registry.examples import record_key, split
+from streams.registry.metadata_file import METADATA
 from streams.registry.reader import Registry, Selectable
 from streams.router.settings import RouterSettings
 from streams.selection.encoder import load_encoder

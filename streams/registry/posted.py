@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from schemas.errors import RegistrationRefused
-from streams.registry.candidate import EXAMPLES, METADATA, Candidate, read_candidate
+from streams.registry.candidate import EXAMPLES, Candidate, read_candidate
 from streams.registry.metadata import adapter_path
+from streams.registry.metadata_file import METADATA
 
 
 def read_posted(

@@ -1,6 +1,7 @@
 """Brings an adapter's files here, and never more bytes than were announced and are allowed.
 
-All of it runs on fsspec's loop, which has a thread of its own: `here` and `beside` bring it there.
+All of it runs on fsspec's loop, which has a thread of its own: `beside` brings it there, or a
+`Fetching`.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO, TypeVar
 import fsspec.asyn
 
 from streams.registry.files import MissingArtifact, UnsoundArtifact
+from streams.registry.remote.fetching import OnReceived, told_to_nobody
 from streams.registry.remote.https import opened_https
 from streams.registry.remote.opened import RemoteFile, broken
 from streams.registry.remote.places import Place, Sources
@@ -29,11 +31,6 @@ class Received:
     sha256: str
 
 
-def here(work: Coroutine[Any, Any, T]) -> T:
-    """Runs it on fsspec's loop, and waits; not to be called on a loop."""
-    return asyncio.run_coroutine_threadsafe(work, fsspec.asyn.get_loop()).result()
-
-
 async def beside(work: Coroutine[Any, Any, T]) -> T:
     """Runs it on fsspec's loop, beside this one; who is cancelled here cancels it there."""
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, fsspec.asyn.get_loop()))
@@ -48,6 +45,7 @@ async def download(
     idle_s: float,
     max_bytes: int,
     size_bytes: int | None = None,
+    on_received: OnReceived = told_to_nobody,
 ) -> Received:
     """Writes the file ``name`` of ``folder``: of ``size_bytes`` exactly, where that is given.
 
@@ -65,6 +63,7 @@ async def download(
             _check_size(file, received, limit, None)
             digest.update(chunk)
             target.write(chunk)
+            on_received(file.url, received, file.size_bytes)
         if file.size_bytes not in (None, received):
             raise broken(file.url, f"it ended after {received:,} of {file.size_bytes:,} bytes")
         _check_size(file, received, limit, size_bytes)

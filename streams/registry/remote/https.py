@@ -17,6 +17,7 @@ from streams.registry.remote.places import Sources, redirected
 
 _MOST_REDIRECTS: Final = 5
 _CHUNK_BYTES: Final = 1 << 20
+_CREDENTIALS: Final = "those for its host in the netrc file (NETRC, else ~/.netrc), if it has any"
 
 
 @asynccontextmanager
@@ -60,7 +61,7 @@ def _check_status(url: str, response: httpx.Response) -> None:
     if response.status_code in (404, 410):
         raise not_there(url)
     if response.status_code in (401, 403, 407):
-        raise refused(url)
+        raise refused(url, _CREDENTIALS)
     if response.status_code != 200:
         raise broken(url, f"its server answers {response.status_code}")
     if response.headers.get("content-encoding", "identity") != "identity":

@@ -24,10 +24,11 @@ def not_there(url: str) -> NotThere:
     return NotThere(f"{url} is not there.")
 
 
-def refused(url: str) -> MissingArtifact:
-    """For a server that wants other credentials, or has them and keeps the file to itself."""
+def refused(url: str, credentials: str) -> MissingArtifact:
+    """For a server that wants other credentials, or has them and keeps the file to itself;
+    ``credentials`` says where they come from."""
     return MissingArtifact(
-        f"{url} may not be read with the credentials of this process's environment."
+        f"{url} may not be read with the credentials of this process's environment: {credentials}."
     )
 
 

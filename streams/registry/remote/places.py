@@ -7,7 +7,7 @@ is refused, and only what a setting names is asked at all.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -18,6 +18,14 @@ REMOTE_SCHEMES: Final = ("s3", "https")
 _SETTING: Final = "LORELAY_ADAPTER_SOURCES"
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[0-9]{1,5})?")
 _UNPLAIN: Final = re.compile(r"[\s\\?#\x00-\x1f\x7f]")
+
+
+class NotAllowed(MissingArtifact):
+    """Nothing is fetched from that place, as no setting says so."""
+
+    def __init__(self, place: "Place", reason: str) -> None:
+        super().__init__(reason)
+        self.place = place
 
 
 def is_remote(uri: str) -> bool:
@@ -68,6 +76,11 @@ class Place:
         """The URI of a file in this folder."""
         return f"{self}/{name}"
 
+    @property
+    def parent(self) -> "Place":
+        """The folder that this one lies in; a bucket or a host lies in none."""
+        return replace(self, path=self.path[:-1])
+
     def holds(self, other: "Place") -> bool:
         """Whether the other is this folder or lies below it."""
         return (
@@ -81,13 +94,15 @@ Sources = Sequence[Place]
 
 
 def allowed_place(uri: str, sources: Sources) -> Place:
-    """The folder that the URI names. Raises MissingArtifact where it may not be fetched."""
+    """The folder that the URI names. Raises MissingArtifact: NotAllowed where it may not be
+    fetched."""
     place = Place.parse(uri)
     if not any(source.holds(place) for source in sources):
         named = ", ".join(map(str, sources)) or "unset"
-        raise MissingArtifact(
+        raise NotAllowed(
+            place,
             f"{uri} is outside {_SETTING} ({named}): add the part of it that adapters may be "
-            "fetched from to that setting."
+            "fetched from to that setting.",
         )
     return place
 

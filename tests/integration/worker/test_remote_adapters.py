@@ -1,8 +1,12 @@
 """Adapters that lie on S3 or behind HTTPS: registered by the command, fetched by workers."""
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,6 +17,8 @@ from s3fs import S3FileSystem
 
 from cli.main import main
 from schemas.records import Query
+from schemas.topics import Topics
+from streams.kafka.settings import KafkaSettings
 from tests.integration.worker.conftest import RunningWorker, Starter, eventually
 from tests.servers.https import Answer, HttpsServer, https_server
 from tests.servers.s3 import S3Server, s3_server
@@ -57,20 +63,30 @@ def start(start_worker: Starter, tmp_path: Path) -> Callable[[str], RunningWorke
 
 
 @pytest.fixture
-def register(
-    kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def register_uri(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[RunningWorker, str, str], int]:
-    """`lorelay adapters register`, with a metadata file that says where the rest lies."""
+    """`lorelay adapters register URI`."""
 
     def registered(worker: RunningWorker, uri: str, source: str) -> int:
         monkeypatch.setenv("LORELAY_KAFKA", kafka)
         monkeypatch.setenv("LORELAY_TOPIC_PREFIX", worker.topics.prefix)
         monkeypatch.setenv("LORELAY_ADAPTER_SOURCES", source)
+        with pytest.raises(SystemExit) as left:
+            main(["adapters", "register", uri])
+        return int(left.value.code or 0)
+
+    return registered
+
+
+@pytest.fixture
+def register(register_uri: "Register", tmp_path: Path) -> "Register":
+    """The same with a metadata file that says where the rest lies."""
+
+    def registered(worker: RunningWorker, uri: str, source: str) -> int:
         file = tmp_path / "elsewhere.json"
         file.write_text(json.dumps(metadata(vllm={"adapter_path": uri})))
-        with pytest.raises(SystemExit) as left:
-            main(["adapters", "register", str(file)])
-        return int(left.value.code or 0)
+        return register_uri(worker, str(file), source)
 
     return registered
 
@@ -87,13 +103,19 @@ def metric(worker: RunningWorker, name: str) -> float:
     return float(found[1]) if found else 0.0
 
 
+@pytest.fixture(params=["register", "register_uri"])
+def register_either_way(request: pytest.FixtureRequest) -> Register:
+    found: Register = request.getfixturevalue(request.param)
+    return found
+
+
 def test_an_adapter_on_s3_is_registered_and_served(
-    start: Start, register: Register, s3: S3Server, tmp_path: Path
+    start: Start, register_either_way: Register, s3: S3Server, tmp_path: Path
 ) -> None:
     uri = s3.put(write_adapter(tmp_path / "source"), "lora/legal")
     source = f"s3://{s3.bucket}/lora"
     worker = start(source)
-    assert register(worker, uri, source) == 0
+    assert register_either_way(worker, uri, source) == 0
     shutil.rmtree(tmp_path / "source")
     first = worker.response(worker.request(Query(prompt="Wie lange?"), adapter=KEY))
     assert (first.status, first.adapter) == ("ok", KEY)
@@ -154,3 +176,47 @@ def test_what_can_not_be_fetched_is_not_registered(
     assert f"{WEIGHTS} is not there" in capsys.readouterr().err.replace("\n", "")
     assert register(worker, uri, "s3://models") == 1
     assert "LORELAY_ADAPTER_SOURCES" in capsys.readouterr().err
+
+
+def test_a_uri_that_can_not_be_registered_is_refused_in_a_sentence(
+    start: Start,
+    register_uri: Register,
+    https: HttpsServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    uri = https.put(write_adapter(tmp_path / "source"), "legal")
+    worker = start(https.uri)
+    assert register_uri(worker, uri, "") == 1
+    refusal = capsys.readouterr().err
+    assert f"LORELAY_ADAPTER_SOURCES={https.uri}" in refusal.replace("\n", "")
+    assert register_uri(worker, f"{https.uri}/nothing", https.uri) == 1
+    refusal += capsys.readouterr().err
+    assert f"{https.uri}/nothing/metadata.json is not there" in refusal.replace("\n", "")
+    assert "Traceback" not in refusal
+    assert register_uri(worker, uri, https.uri) == 0
+
+
+def test_ctrl_c_ends_a_download_at_once(
+    kafka_settings: KafkaSettings, live_topics: Topics, https: HttpsServer, tmp_path: Path
+) -> None:
+    uri = https.put(write_adapter(tmp_path / "source"), "legal")
+    https.files[f"/legal/{WEIGHTS}"] = Answer(b"0" * 1000, sent=100, hangs=True)
+    command = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "adapters", "register", uri],
+        env=os.environ
+        | {
+            "LORELAY_KAFKA": kafka_settings.kafka,
+            "LORELAY_TOPIC_PREFIX": live_topics.prefix,
+            "LORELAY_ADAPTER_SOURCES": https.uri,
+            "LORELAY_ADAPTER_IDLE_SECONDS": "100000",
+            "LORELAY_ADAPTER_FETCH_SECONDS": "100000",
+        },
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    https.until_asked(f"/legal/{WEIGHTS}")
+    command.send_signal(signal.SIGINT)
+    _, complaint = command.communicate(timeout=60)
+    assert command.returncode == 130
+    assert "Traceback" not in complaint

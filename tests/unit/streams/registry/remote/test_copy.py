@@ -1,7 +1,6 @@
 """Registering what lies elsewhere: it is fetched, looked at and not kept."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,15 +8,8 @@ import pytest
 from schemas.errors import RegistrationRefused
 from streams.registry.candidate import read_candidate
 from streams.registry.remote.settings import RemoteSettings
-from tests.servers.https import Answer, HttpsServer, https_server
+from tests.servers.https import Answer, HttpsServer
 from tests.unit.streams.registry.factories import NOW, metadata, write_adapter
-
-
-@pytest.fixture
-def https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpsServer]:
-    with https_server(tmp_path) as server:
-        monkeypatch.setenv("SSL_CERT_FILE", str(server.authority))
-        yield server
 
 
 @pytest.fixture
