@@ -25,6 +25,7 @@ _BENCHMARKS = {
     "echo-gpu": "requests/s over an engine of fixed service rate that takes no CPU",
     "fairness": "what a hot adapter's backlog makes the queries of others wait",
     "affinity": "cold requests and imbalance of 200 adapters on 4 workers, simulated and real",
+    "registering": "from `adapters register` to a new adapter's first answer, beside other queries",
     "memory": "how much router and worker grow over 300,000 different queries",
     "gateway": "what HTTP adds to asking over the topics; how many streams a gateway holds",
     "vllm": "requests/s through Kafka over AsyncLLM alone and over vLLM's HTTP server",
