@@ -25,6 +25,10 @@ from streams.registry.reader import Registry, Selectable
 
 _STATUS_STYLES = {"active": "green", "canary": "yellow", "failed": "red", "retired": "dim"}
 _SHOWN_EXAMPLES = 5
+#: What a key has of a list's line at least, and what the other columns need to stand in one; the
+#: rest of a longer key stands below.
+_KEY_CELLS = 30
+_OTHER_CELLS = 70
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -65,7 +69,7 @@ def list_versions(
     if not shown:
         console.print("No adapter is registered: `lorelay adapters register FOLDER` does it.")
         return
-    console.print(_table(registry, shown))
+    console.print(_table(registry, shown, console.width))
 
 
 @app.command()
@@ -99,14 +103,17 @@ def show(
         console.print(f"  {escape(example.text)}{mark}", soft_wrap=True)
 
 
-def _table(registry: Registry, versions: Sequence[AdapterVersion]) -> Table:
+def _table(registry: Registry, versions: Sequence[AdapterVersion], width: int) -> Table:
     selectable = registry.selectable()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("adapter", no_wrap=True)
-    for column in ("status", "share", "selected"):
-        table.add_column(column)
+    longest = max(len(version.key) for version in versions)
+    cells = min(longest, max(_KEY_CELLS, width - _OTHER_CELLS))
+    table.add_column("adapter", overflow="fold", width=cells)
+    table.add_column("status", no_wrap=True)
+    for column in ("share", "selected"):
+        table.add_column(column, overflow="fold")
     for column in ("revision", "examples"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for version in versions:
         style = _STATUS_STYLES.get(version.status, "")
         examples = registry.examples(version.key)

@@ -1,10 +1,9 @@
-"""How dead letters look: a table, one in full, and JSON. The original text is asked for apart."""
+"""How dead letters look: a list, one in full, and JSON. The original text is asked for apart."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,25 +12,23 @@ from streams.kafka.dead_letters.letter import DeadLetter
 from streams.kafka.dead_letters.redrive import Plan
 
 
-def table(letters: Sequence[DeadLetter]) -> Table:
-    """A line for each."""
-    found = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
-    for column in ("origin", "since"):  # whole, to be copied
-        found.add_column(column, no_wrap=True)
-    for column in ("error", "adapter", "query"):
-        found.add_column(column, overflow="fold")
-    found.add_column("redriven", justify="right", no_wrap=True)
+def lines(letters: Sequence[DeadLetter]) -> Iterator[str]:
+    """Two for each, as markup: what is to be copied stays whole however narrow the terminal is."""
+    longest = max((len(printable(letter.origin)) for letter in letters), default=0)
     for letter in letters:
-        cells = (
-            letter.origin,
-            _local(letter.since)[: len("2026-11-24 12:00")],
-            letter.code or letter.error_class or letter.problem or "",
-            letter.adapter or "-",
-            letter.query_id or "-",
-            str(letter.redriven_count or "-"),
-        )
-        found.add_row(*(escape(printable(cell)) for cell in cells))
-    return found
+        error = letter.code or letter.error_class or letter.problem or "unknown"
+        origin = printable(letter.origin).ljust(longest)
+        since = _local(letter.since)[: len("2026-11-24 12:00")]
+        yield f"[dim]{since}[/]  {escape(origin)}  [red]{escape(printable(error))}[/]"
+        again = letter.redriven_count
+        about = {
+            "query": letter.query_id,
+            "adapter": letter.adapter,
+            "redriven": f"{again} time{'' if again == 1 else 's'}" if again else None,
+        }
+        said = [f"[dim]{name}[/] {escape(printable(told))}" for name, told in about.items() if told]
+        if said:
+            yield f"    {', '.join(said)}"
 
 
 def details(letter: DeadLetter) -> Table:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from cli.dead_letter_display import as_json as letter_json
-from cli.dead_letter_display import counted, details, plan_lines, table
+from cli.dead_letter_display import counted, details, lines, plan_lines
 from cli.plain_errors import plain_errors
 from cli.printable import printable
 from cli.query_client import quieten_clients
@@ -87,9 +87,14 @@ def list_letters(
     if as_json:
         typer.echo(json.dumps([letter_json(each) for each in letters], ensure_ascii=False))
     elif letters:
-        Console().print(table(letters))
+        _print_lines(Console(highlight=False), letters)
     else:
         Console().print(_nothing(wanted))
+
+
+def _print_lines(console: Console, letters: Sequence[DeadLetter]) -> None:
+    for line in lines(letters):
+        console.print(line, soft_wrap=True)
 
 
 @app.command()
@@ -268,7 +273,7 @@ async def _redrive(
     if not plan.ready:
         console.print("Nothing to redrive." if letters else _nothing(wanted))
     elif dry_run:
-        console.print(table(plan.ready))
+        _print_lines(console, plan.ready)
         console.print(f"{counted(len(plan.ready))} would be redriven.")
     else:
         if not yes:

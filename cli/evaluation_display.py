@@ -1,11 +1,14 @@
 """How an evaluation looks: tables, a heat map, and JSON."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from rich.console import RenderableType
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +17,10 @@ from cli.printable import printable
 from streams.selection.evaluation import Evaluation, Mistake, Share
 from streams.selection.labelled import NONE
 
-#: A wider confusion table fits no terminal; the cells that hold mistakes are listed instead.
+#: What names need in a confusion table. Where its columns leave less, or there are more of them
+#: than anybody compares, the cells that hold mistakes are listed instead.
+_NAME_CELLS: Final = 20
+_UNBOUNDED: Final = 10_000
 _WIDEST: Final = 12
 _SHOWN_CONFUSIONS: Final = 20
 
@@ -39,7 +45,7 @@ def parts(evaluation: Evaluation, encoder: str, mistakes: int) -> Iterator[Rende
             "leave them out, they test nothing."
         )
     adapters = [name for name in evaluation.by_adapter if name is not None]
-    yield _confusion(evaluation) if len(adapters) <= _WIDEST else _confusions(evaluation)
+    yield _confusions(evaluation) if len(adapters) > _WIDEST else _Confusion(evaluation)
     yield _shares("language", evaluation.by_language, "not told")
     if evaluation.mistakes[:mistakes]:
         yield Text.from_markup("\n[bold]The mistakes it was surest of[/]")
@@ -89,9 +95,9 @@ def heat_map(evaluation: Evaluation) -> HeatMap:
 
 def _figures(evaluation: Evaluation, encoder: str) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column(f"with {escape(encoder)}", style="dim")
-    table.add_column("queries", justify="right")
-    table.add_column("share", justify="right")
+    table.add_column(f"with {escape(encoder)}", style="dim", overflow="fold")
+    for heading in ("queries", "share"):
+        table.add_column(heading, justify="right", no_wrap=True)
     groups = {"accuracy": "all queries", "routed": "queries of an adapter", "caught": "of none"}
     for name, meaning in _FIGURES.items():
         share: Share = getattr(evaluation, name)
@@ -103,37 +109,59 @@ def _figures(evaluation: Evaluation, encoder: str) -> Table:
     return table
 
 
-def _confusion(evaluation: Evaluation) -> Table:
+@dataclass(frozen=True, slots=True)
+class _Confusion:
+    """The whole table where it fits, else what is confused most."""
+
+    evaluation: Evaluation
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        longest = max(len(name or NONE) for pair in self.evaluation.confusion for name in pair)
+        whole = _confusion(self.evaluation, name_cells=longest)
+        needed = Measurement.get(console, options.update(max_width=_UNBOUNDED), whole).minimum
+        fitting = longest - max(0, needed - options.max_width)
+        if fitting >= min(longest, _NAME_CELLS):
+            yield _confusion(self.evaluation, name_cells=fitting)
+        else:
+            yield _confusions(self.evaluation)
+
+
+def _confusion(evaluation: Evaluation, name_cells: int) -> Table:
     """Rows are what was expected, columns what was chosen."""
     counts = evaluation.confusion
     rows = sorted({expected for expected, _ in counts}, key=_none_last)
     columns = sorted({name for pair in counts for name in pair}, key=_none_last)
     numbers = {name: NONE if name is None else str(i) for i, name in enumerate(columns, 1)}
-    table = Table(title="\nexpected (rows) and chosen (columns)", title_justify="left")
-    table.add_column("")
+    table = _lines("expected (rows) and chosen (columns)", gap=0)
+    table.add_column("", justify="right")
+    table.add_column("", overflow="fold", width=name_cells)
     for name in columns:
-        table.add_column(numbers[name], justify="right")
+        table.add_column(numbers[name], justify="right", no_wrap=True)
     for expected in rows:
         cells = []
         for chosen in columns:
             count = counts.get((expected, chosen), 0)
             style = "green" if expected == chosen else "red"
             cells.append(f"[{style}]{count:,}[/]" if count else "[dim]·[/]")
-        label = NONE if expected is None else f"{numbers[expected]} {escape(expected)}"
-        table.add_row(label, *cells)
+        table.add_row(*_label(expected, numbers), *cells)
     for chosen in columns:
         if chosen not in rows:  # its number needs a name all the same
-            label = NONE if chosen is None else f"{numbers[chosen]} {escape(chosen)}"
-            table.add_row(label, *["[dim]·[/]"] * len(columns))
+            table.add_row(*_label(chosen, numbers), *["[dim]·[/]"] * len(columns))
     return table
+
+
+def _label(name: str | None, numbers: Mapping[str | None, str]) -> tuple[str, str]:
+    return ("", NONE) if name is None else (numbers[name], escape(name))
 
 
 def _confusions(evaluation: Evaluation) -> Table:
     """The most frequent confusions."""
     wrong = {pair: n for pair, n in evaluation.confusion.items() if pair[0] != pair[1]}
-    table = Table("expected", "chosen", title="\nmost confused", title_justify="left")
-    table.add_column("queries", justify="right")
-    table.add_column("of", justify="right")
+    table = _lines("most confused")
+    for heading in ("expected", "chosen"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("queries", "of"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for (expected, chosen), count in sorted(wrong.items(), key=lambda item: -item[1])[
         :_SHOWN_CONFUSIONS
     ]:
@@ -143,11 +171,23 @@ def _confusions(evaluation: Evaluation) -> Table:
     return table
 
 
+def _lines(title: str, gap: int = 1) -> Table:
+    """A table without frames; ``gap`` is what columns are apart, beyond one cell."""
+    return Table(
+        title=f"\n{title}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, gap, 0, 0),
+        show_edge=False,
+        pad_edge=False,
+    )
+
+
 def _shares(heading: str, shares: Mapping[str | None, Share], unknown: str) -> Table:
     table = Table(title=f"\naccuracy by {heading}", title_justify="left", box=None, pad_edge=False)
-    table.add_column(heading)
+    table.add_column(heading, overflow="fold")
     for name in ("queries", "right", "share"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for tag, share in shares.items():
         table.add_row(
             escape(tag or unknown), f"{share.total:,}", f"{share.count:,}", _percent(share)

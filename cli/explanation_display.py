@@ -4,8 +4,11 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from rich.console import Group, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from cli.printable import printable
 from streams.selection.explanation import Explanation, Standing
@@ -13,6 +16,8 @@ from streams.selection.explanation import Explanation, Standing
 _BAR_CELLS: Final = 20
 _SHOWN_ADAPTERS: Final = 2
 _SHOWN_EXAMPLES: Final = 3
+_SHOWN_CHARACTERS: Final = 240
+_INDENT: Final = (0, 0, 0, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +32,12 @@ class Outcome:
 
 def candidates(explanation: Explanation) -> Table:
     """A line for each near adapter."""
-    table = Table("adapter", "score", "", box=None, pad_edge=False)
-    table.add_column("threshold", justify="right")
-    table.add_column("margin", justify="right")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("adapter", overflow="fold")
+    for heading in ("score", ""):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("threshold", "margin"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for standing in explanation.adapters:
         table.add_row(
             standing.adapter,
@@ -64,23 +72,24 @@ def verdict(outcome: Outcome) -> str:
     )
 
 
-def neighbours(explanation: Explanation) -> Table:
-    """The nearest examples of the best adapters."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("\nnearest examples of", no_wrap=True)
-    table.add_column("\ncosine", justify="right")
-    table.add_column("\nlanguage")
-    table.add_column("\ntext", ratio=1, no_wrap=True, overflow="ellipsis")
-    for standing in explanation.adapters[:_SHOWN_ADAPTERS]:
-        for rank, example in enumerate(standing.examples[:_SHOWN_EXAMPLES]):
+def neighbours(explanation: Explanation) -> RenderableType:
+    """The nearest examples of the best adapters, below the adapter's name."""
+    parts: list[RenderableType] = ["\nnearest examples"]
+    for number, standing in enumerate(explanation.adapters[:_SHOWN_ADAPTERS]):
+        style = _style(standing, explanation.decision.adapter)
+        table = Table(box=None, pad_edge=False, show_header=number == 0)
+        table.add_column("cosine", justify="right", no_wrap=True, min_width=len("cosine"))
+        table.add_column("language", no_wrap=True, min_width=len("language"))
+        table.add_column("text", overflow="fold")
+        for example in standing.examples[:_SHOWN_EXAMPLES]:
             table.add_row(
-                "" if rank else standing.adapter,
                 f"{example.similarity:.3f}",
                 example.language or "-",
-                escape(printable(example.text)),
-                style=_style(standing, explanation.decision.adapter),
+                escape(_beginning(printable(example.text))),
+                style=style,
             )
-    return table
+        parts += [Text(standing.adapter, style), Padding(table, _INDENT, expand=False)]
+    return Group(*parts)
 
 
 def explanation_json(outcome: Outcome) -> dict[str, Any]:
@@ -94,6 +103,10 @@ def explanation_json(outcome: Outcome) -> dict[str, Any]:
         "adapters_compared": outcome.adapters,
         "elapsed_ms": outcome.elapsed_ms,
     }
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def _bar(standing: Standing) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -128,11 +129,11 @@ def _named(file: Path | None) -> Path:
 
 
 def _table(keys: Sequence[Key]) -> Table:
-    table = Table(header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     for column in ("key", "tenant", "name", "state"):
-        table.add_column(column)
-    for column in ("requests/min", "tokens/day", "at once", "priority"):
-        table.add_column(column, justify="right")
+        table.add_column(column, overflow="fold", no_wrap=column in ("key", "state"))
+    for column in ("requests\n/min", "tokens\n/day", "at\nonce", "priority"):
+        table.add_column(column, justify="right", no_wrap=True)
     for key in keys:
         table.add_row(
             key.id,

@@ -41,7 +41,9 @@ def status(
 
 
 def _table(processes: list[ProcessStatus]) -> Table:
-    table = Table("process", "pid", "state", "since", "metrics", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("process", "pid", "state", "since", "metrics"):
+        table.add_column(heading, no_wrap=heading != "state", overflow="fold")
     for process in processes:
         state = "[green]ready" if process.ready else f"[red]{process.waits_for}"
         table.add_row(

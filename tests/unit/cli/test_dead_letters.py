@@ -2,13 +2,14 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from rich.console import Console
 
-from cli.dead_letter_display import as_json, details, table
+from cli.dead_letter_display import as_json, details, lines
 from cli.dead_letters import parse_time
 from cli.main import main
 from cli.printable import printable
@@ -49,8 +50,8 @@ class TestDisplay:
         self, record: Anything
     ) -> None:
         found = record.read()
-        console = Console(width=120, record=True, quiet=True)
-        console.print(table([found]), details(found))
+        console = Console(width=120, record=True, file=StringIO())
+        console.print(*lines([found]), details(found))
         assert all(c.isprintable() or c == "\n" for c in console.export_text())
         assert json.loads(json.dumps(as_json(found)))["origin"] == found.origin
 
@@ -59,8 +60,8 @@ class TestDisplay:
 
     def test_the_original_is_in_none_of_them(self) -> None:
         found = letter(value=b"somebody's prompt")
-        console = Console(width=200, record=True, quiet=True)
-        console.print(table([found]), details(found))
+        console = Console(width=200, record=True, file=StringIO())
+        console.print(*lines([found]), details(found))
         assert "prompt" not in console.export_text()
         assert "prompt" not in json.dumps(as_json(found))
 
