@@ -21,6 +21,11 @@ class Interruption:
             if self._waiting is not None:
                 self._waiting.cancel()
 
+    @property
+    def reason(self) -> RequestError | None:
+        """What ended the request, if anything did."""
+        return self._ended_by
+
     def check(self) -> None:
         """Raise what ended the request, if anything did."""
         if self._ended_by is not None:

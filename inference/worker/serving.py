@@ -18,6 +18,7 @@ from inference.scheduling.admission import Admission
 from inference.worker.answers import answer, check_deadline, generation
 from inference.worker.chunks import ChunkSender
 from inference.worker.journal import Journal
+from inference.worker.measuring import measured
 from inference.worker.retries import after_deaths, again, back_off, check_deaths
 from inference.worker.shadow import Shadowing
 from inference.worker.trace_steps import trace_generation
@@ -304,10 +305,19 @@ class Serving:
         work: _Work,
     ) -> tuple[Completion, str | None]:
         served_by = adapter.key if adapter else None
+        base_model = str(self._engine.limits.base_model)
+        labels = self._metrics.engine.labels(
+            request.query, request.routing.adapter, served_by, base_model
+        )
         label = self._metrics.request_started(served_by)
         try:
-            with self._shadowing.beside(served_by):
-                return await self._generate(request, adapter, record.headers, work), served_by
+            with (
+                self._shadowing.beside(served_by),
+                measured(self._metrics.engine, labels, work.interruption) as answered,
+            ):
+                completion = await self._generate(request, adapter, record.headers, work)
+                answered(completion)
+            return completion, served_by
         finally:
             self._metrics.request_finished(label)
 

@@ -16,7 +16,7 @@ from streams.telemetry.names import Metric
 
 
 class Durations:
-    """Durations of one label value. Written by one thread; any other may read meanwhile."""
+    """Durations of one set of label values. Written by one thread; any other may read meanwhile."""
 
     __slots__ = ("_bounds_ms", "counts", "sum_ms")
 
@@ -33,21 +33,21 @@ class Durations:
 
 
 class DurationHistogram(Collector):
-    """A histogram in seconds with one label, over durations in milliseconds."""
+    """A histogram in seconds, over durations in milliseconds."""
 
     def __init__(self, metric: Metric, registry: CollectorRegistry) -> None:
         self._metric = metric
         self._bounds_ms = tuple(bound * 1000.0 for bound in metric.buckets)
         self._les = [*(str(float(bound)) for bound in metric.buckets), "+Inf"]
-        self._children: dict[str, Durations] = {}
+        self._children: dict[tuple[str, ...], Durations] = {}
         registry.register(self)
 
-    def child(self, label: str) -> Durations:
-        """The durations of one label value, made on first use; keep it, don't look it up."""
-        if label not in self._children:
+    def child(self, *labels: str) -> Durations:
+        """The durations of these label values, made on first use; keep it, don't look it up."""
+        if labels not in self._children:
             # A new dict, because a scrape in another thread may be iterating over the old one.
-            self._children = {**self._children, label: Durations(self._bounds_ms)}
-        return self._children[label]
+            self._children = {**self._children, labels: Durations(self._bounds_ms)}
+        return self._children[labels]
 
     def describe(self) -> Iterator[HistogramMetricFamily]:
         """The family without samples, by which the registry refuses a second one."""
@@ -58,8 +58,8 @@ class DurationHistogram(Collector):
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """The family as it stands."""
         for family in self.describe():
-            for label, durations in self._children.items():
-                family.add_metric([label], self._cumulated(durations), durations.sum_ms / 1000.0)
+            for labels, durations in self._children.items():
+                family.add_metric(labels, self._cumulated(durations), durations.sum_ms / 1000.0)
             yield family
 
     def _cumulated(self, durations: Durations) -> list[tuple[str, float]]:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Collection
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
-from schemas.records import Feedback
+from schemas.records import ErrorInfo, Feedback, Query, Response
 from streams.telemetry import names
 from streams.telemetry.families import build_info, counter, gauge, histogram, program_version
+from streams.telemetry.gen_ai import ClientMetrics
 from streams.telemetry.responses import AdapterLabels
 
 #: A rating from here on is a good one.
@@ -29,6 +30,7 @@ class GatewayMetrics:
         self._broken = counter(names.GATEWAY_BROKEN_STREAMS, registry)
         self._feedback = counter(names.GATEWAY_FEEDBACK, registry)
         self._labels = AdapterLabels()
+        self._gen_ai = ClientMetrics(registry, self._labels)
         self._foreign = counter(names.GATEWAY_FOREIGN_REPLIES, registry)
         self._decode_errors = counter(names.DECODE_ERRORS, registry)
         self._revision = gauge(names.REGISTRY_REVISION, registry)
@@ -52,6 +54,12 @@ class GatewayMetrics:
     def observe_first_chunk(self, seconds: float) -> None:
         """Count a stream's first chunk."""
         self._first_chunk.observe(seconds)
+
+    def observe_operation(
+        self, query: Query, response: Response | None, error: ErrorInfo | None, seconds: float
+    ) -> None:
+        """Count a question to a model, once its answer is written or it has ended otherwise."""
+        self._gen_ai.observe(query, response, error, seconds)
 
     def watch(self, in_flight: Callable[[], int], streams: Callable[[], int]) -> None:
         """Have a scrape ask how many queries and streams there are."""
@@ -85,8 +93,11 @@ class GatewayMetrics:
         verdict = "none" if rating is None else "good" if rating >= _GOOD else "bad"
         self._feedback.labels(self._labels.label(feedback.adapter), verdict).inc()
 
-    def know_registry(self, adapters: Collection[str], revision: int) -> None:
-        """Follow the registry: the versions it has, and its revision."""
+    def know_registry(
+        self, adapters: Collection[str], revision: int, names: Collection[str] = ()
+    ) -> None:
+        """Follow the registry: the versions it has, its revision, and what else to ask them by."""
         self._labels.learn(adapters)
+        self._gen_ai.learn([*adapters, *names])
         self._adapters.set(len(adapters))
         self._revision.set(revision)

@@ -16,6 +16,7 @@ from streams.telemetry import names
 from streams.telemetry.canary import CanaryMetrics
 from streams.telemetry.durations import DurationHistogram
 from streams.telemetry.families import build_info, counter, gauge, histogram, program_version
+from streams.telemetry.gen_ai import ServerMetrics
 from streams.telemetry.names import ProcessName
 from streams.telemetry.responses import (
     CATEGORIES,
@@ -220,6 +221,7 @@ class WorkerMetrics(ProcessMetrics):
         self._shadow = counter(names.WORKER_SHADOW, registry)
         self._cold = counter(names.WORKER_COLD, registry)
         self._store_bytes = gauge(names.WORKER_STORE_BYTES, registry)
+        self.engine = ServerMetrics(registry, self._labels)
 
     def request_started(self, adapter: str | None) -> str:
         """Count a request into the engine; returns the label to hand to ``request_finished``."""

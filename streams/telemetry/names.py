@@ -2,6 +2,12 @@
 
 Names follow Prometheus' custom: prefix ``lorelay_``, base units (seconds, not milliseconds)
 in the name, counters ending ``_total``. docs/metrics.md holds this table as text.
+
+Those that begin with ``gen_ai_`` are of OpenTelemetry's conventions for generative AI, with its
+names, units, attributes and buckets, written as its specification has them for Prometheus: dots
+become underscores, seconds are named at the end and ``{token}`` is not.
+https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
+https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
 """
 
 from dataclasses import dataclass
@@ -21,6 +27,17 @@ SECONDS = (
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
 )
 SCORES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+#: The conventions' boundaries: of whole operations, first tokens, later tokens, and tokens used.
+OPERATION_SECONDS = tuple(0.01 * 2**power for power in range(14))
+FIRST_TOKEN_SECONDS = (
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
+    *(1.0, 2.5, 5.0, 7.5, 10.0),
+)
+OUTPUT_TOKEN_SECONDS = (
+    *(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75),
+    *(1.0, 2.5),
+)
+TOKENS = tuple(4**power for power in range(14))
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _BOTH: tuple[ProcessName, ...] = ("router", "worker")
@@ -537,6 +554,58 @@ GATEWAY_FEEDBACK = _counter(
     "0.5 or above, bad below, none where there is no rating.",
     ("adapter", "verdict"),
     _GATEWAY,
+)
+
+# OpenTelemetry's
+
+_GEN_AI = (
+    *("gen_ai_operation_name", "gen_ai_provider_name"),
+    *("gen_ai_request_model", "gen_ai_response_model"),
+)
+
+CLIENT_OPERATION = _histogram(
+    "gen_ai_client_operation_duration_seconds",
+    "seconds",
+    "gen_ai.client.operation.duration: time from a question that is accepted to the last byte of "
+    "its answer; error_type is the error's category, empty where all is well.",
+    (*_GEN_AI, "error_type"),
+    OPERATION_SECONDS,
+    _GATEWAY,
+)
+CLIENT_TOKENS = _histogram(
+    "gen_ai_client_token_usage",
+    "tokens",
+    "gen_ai.client.token.usage: tokens of one answer, input (read) and output (generated).",
+    (*_GEN_AI, "gen_ai_token_type"),
+    TOKENS,
+    _GATEWAY,
+)
+SERVER_REQUEST = _histogram(
+    "gen_ai_server_request_duration_seconds",
+    "seconds",
+    "gen_ai.server.request.duration: time from handing a request to the engine to its last token; "
+    "each attempt counts. error_type is the error's category, empty where all is well.",
+    (*_GEN_AI, "error_type"),
+    OPERATION_SECONDS,
+    _WORKER,
+)
+SERVER_FIRST_TOKEN = _histogram(
+    "gen_ai_server_time_to_first_token_seconds",
+    "seconds",
+    "gen_ai.server.time_to_first_token: time from a request's arrival in the engine to its first "
+    "token, where the engine tells it.",
+    _GEN_AI,
+    FIRST_TOKEN_SECONDS,
+    _WORKER,
+)
+SERVER_OUTPUT_TOKEN = _histogram(
+    "gen_ai_server_time_per_output_token_seconds",
+    "seconds",
+    "gen_ai.server.time_per_output_token: time from an answer's first token to its last, for each "
+    "token after the first, where the engine tells it.",
+    _GEN_AI,
+    OUTPUT_TOKEN_SECONDS,
+    _WORKER,
 )
 
 ALL: tuple[Metric, ...] = tuple(value for value in [*globals().values()] if type(value) is Metric)

@@ -13,7 +13,7 @@ from streams.telemetry.families import counter
 from streams.telemetry.names import OTHER, UNROUTED
 
 MAX_ADAPTERS = 500
-"""Adapter versions that become labels; each has about 130 series. Later ones count as other."""
+"""Adapter versions that become labels; each has about 180 series. Later ones count as other."""
 
 #: Series by variant: two for each version and one more for a few. More is somebody's mistake.
 _MOST_VARIANTS = 4 * MAX_ADAPTERS

@@ -9,6 +9,7 @@ from streams.telemetry.gateway import GatewayMetrics
 from streams.telemetry.metrics import RouterMetrics, WorkerMetrics
 from streams.telemetry.names import ALL, Metric, ProcessName, markdown_table
 
+PREFIXES = ("lorelay_", "gen_ai_")
 DOCS = Path(__file__).parents[4] / "docs" / "metrics.md"
 
 
@@ -30,7 +31,7 @@ def test_every_name_is_there_once() -> None:
 
 @pytest.mark.parametrize("metric", ALL, ids=lambda metric: metric.name)
 def test_a_name_tells_its_kind_and_its_base_unit(metric: Metric) -> None:
-    assert metric.name.startswith("lorelay_")
+    assert metric.name.startswith(PREFIXES)
     assert metric.name.endswith("_total") == (metric.kind == "counter")
     assert bool(metric.buckets) == (metric.kind == "histogram")
     assert list(metric.buckets) == sorted(set(metric.buckets))
@@ -51,7 +52,7 @@ def test_a_process_serves_what_the_table_says_and_nothing_else(
     served = {
         family.name: family.type
         for family in registry.collect()
-        if family.name.startswith("lorelay_")
+        if family.name.startswith(PREFIXES)
     }
     expected = {
         metric.name.removesuffix("_total").removesuffix("_info"): metric.kind
