@@ -2,6 +2,7 @@
 
 from inference.engine.protocol import Completion, EngineLimits
 from schemas.records import InferenceRequest
+from streams.telemetry.attributes import asked_attributes, known
 from streams.telemetry.tracing import Attribute, Trace
 
 
@@ -27,28 +28,19 @@ def generation_attributes(
     request: InferenceRequest, completion: Completion, adapter: str | None, base_model: str
 ) -> dict[str, Attribute]:
     """What was asked of which model, and what it took; no word of prompt or answer."""
-    query, sampling = request.query, request.query.sampling
     first_token_ms = completion.first_token_ms
-    asked: dict[str, Attribute | None] = {
-        "gen_ai.request.max_tokens": sampling.max_tokens,
-        "gen_ai.request.temperature": sampling.temperature,
-        "gen_ai.request.top_p": sampling.top_p,
-        "gen_ai.request.seed": sampling.seed,
-        "gen_ai.request.stop_sequences": list(sampling.stop) or None,
-        "gen_ai.conversation.id": query.session,
-        "gen_ai.response.time_to_first_chunk": (
-            None if first_token_ms is None else first_token_ms / 1000
-        ),
-    }
     return {
-        "gen_ai.operation.name": "chat" if query.messages else "text_completion",
-        "gen_ai.provider.name": "lorelay",
-        "gen_ai.request.model": request.routing.adapter or base_model,
-        "gen_ai.request.stream": query.stream,
+        **asked_attributes(request.query, request.routing.adapter or base_model),
         "gen_ai.response.model": adapter or base_model,
         "gen_ai.response.finish_reasons": [completion.finish_reason],
         "gen_ai.usage.input_tokens": completion.usage.prompt_tokens,
         "gen_ai.usage.output_tokens": completion.usage.completion_tokens,
         "lorelay.attempt": request.attempt,
-        **{name: value for name, value in asked.items() if value is not None},
+        **known(
+            {
+                "gen_ai.response.time_to_first_chunk": (
+                    None if first_token_ms is None else first_token_ms / 1000
+                )
+            }
+        ),
     }

@@ -26,6 +26,7 @@ from streams.gateway.openai.decision import (
     query_headers,
 )
 from streams.gateway.openai.errors import http_error, http_error_of
+from streams.gateway.operation import Operation
 from streams.gateway.sender import Header
 
 #: A stream's status and headers go out with its first chunk, which may be an error; but no later.
@@ -50,6 +51,7 @@ class Answering(HttpResponse):
         received: Sequence[Header],
         *,
         permit: Permit,
+        operation: Operation,
         kind: Kind,
         base_model: str | None,
         include_usage: bool,
@@ -60,6 +62,7 @@ class Answering(HttpResponse):
         self._query = query
         self._received = received
         self._permit = permit
+        self._operation = operation
         self._kind = kind
         self._base_model = base_model
         self._include_usage = include_usage
@@ -68,7 +71,7 @@ class Answering(HttpResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ends every way a query can end."""
-        with self._permit.held():
+        with self._permit.held(), self._operation:
             await self._answer(scope, receive, _with_headers(send, self._permit.headers))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +82,7 @@ class Answering(HttpResponse):
                 _watched(receive, asked),
                 asked.interruption.interruptible(),
             ):
-                await self._exchange.send(asked, self._received)
+                await self._exchange.send(asked, self._received, self._operation.trace)
                 try:
                     if self._query.stream:
                         await self._stream(asked, scope, receive, send)
@@ -88,13 +91,16 @@ class Answering(HttpResponse):
                         await whole(scope, receive, send)
                 finally:
                     if asked.response is not None:
+                        self._operation.answered(asked.response, is_cut=self._has_begun)
                         self._permit.spend(asked.response.usage)
         except RequestError as error:
+            has_gone = isinstance(error, ClientLeft | ClientTooSlow)
+            self._operation.failed(error.to_info(), is_cut=self._has_begun or has_gone)
             told = http_error(error, self._query.id)
             if not self._has_begun:
                 refusal = error_response(told, query_headers(self._query.id))
                 await refusal(scope, receive, send)
-            elif not isinstance(error, ClientLeft | ClientTooSlow):
+            elif not has_gone:
                 with suppress(ClientTooSlow):
                     await self._write(send, event(told.content), is_last=True)
 
@@ -130,7 +136,9 @@ class Answering(HttpResponse):
         if (chunk := asked.first_chunk) is not None:
             shape.model = chunk.adapter or self._base_model or BASE
             headers["x-lorelay-adapter"] = header_text(chunk.adapter or BASE)
-            self._exchange.metrics.observe_first_chunk(perf_counter() - asked.begun)
+            seconds = perf_counter() - asked.begun
+            self._exchange.metrics.observe_first_chunk(seconds)
+            self._operation.begun(seconds)
         await self._send_head(send, headers)
 
     def _ending(self, asked: Asked, shape: StreamShape, response: Response) -> bytes:

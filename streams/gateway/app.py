@@ -20,6 +20,7 @@ from streams.gateway.routes import (
     registering,
     registry,
 )
+from streams.gateway.tracing import Traced
 
 _DESCRIPTION = """
 Ask adapters of one base model, over Kafka: every query gets exactly one response.
@@ -47,6 +48,8 @@ def make_app(gateway: Gateway) -> FastAPI:
         app.include_router(routes.router)
     add_refusals(app, gateway.settings.gateway_body_bytes)
     app.add_middleware(BodyLimit, most=gateway.settings.gateway_body_bytes)
+    if gateway.tracing.is_told:
+        app.add_middleware(Traced, tracing=gateway.tracing, paths=ask.PATHS)
     app.add_middleware(Measured, metrics=gateway.metrics)
     _describe(app)
     return app

@@ -20,6 +20,7 @@ from streams.gateway.sender import Header, Sender
 from streams.kafka.cancels import Cancellations
 from streams.kafka.writer_schemas import WriterSchemas
 from streams.telemetry.gateway import GatewayMetrics
+from streams.telemetry.tracing import UNTOLD, Trace
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +100,14 @@ class Exchange:
             if not self._under_way:
                 self._is_idle.set()
 
-    async def send(self, asked: Asked, headers: Sequence[Header] = ()) -> None:
+    async def send(
+        self, asked: Asked, headers: Sequence[Header] = (), trace: Trace = UNTOLD
+    ) -> None:
         """Sends the query, once its chunks would be read. Raises what Sender.query does."""
         if asked.query.stream:
             await self._chunks.follow()
-        asked.sent(await self._sender.query(asked.query, headers))
+        with trace.sending(self._topics.queries, headers) as handed_on:
+            asked.sent(await self._sender.query(asked.query, handed_on))
 
     def on_reply(self, key: bytes, value: bytes) -> None:
         """A record of the replies topic."""

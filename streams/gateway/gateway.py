@@ -16,6 +16,7 @@ from streams.gateway.sender import Sender
 from streams.gateway.settings import GatewaySettings
 from streams.registry.reader import Registry
 from streams.telemetry.gateway import GatewayMetrics
+from streams.telemetry.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,4 +36,5 @@ class Gateway:
     feed: Feed
     reply_to: ReplyTo
     metrics: GatewayMetrics
+    tracing: Tracing
     waits_for: Callable[[], str | None]

@@ -35,6 +35,7 @@ from streams.kafka.writer_schemas import WriterSchemas, open_codec
 from streams.parts import started
 from streams.process import Process
 from streams.registry.follow import RegistryFollower
+from streams.registry.version import split_key
 from streams.telemetry.gateway import GatewayMetrics
 
 log = logging.getLogger(__name__)
@@ -131,6 +132,7 @@ class GatewayProcess(Process):
             feed=feed,
             reply_to=ReplyTo(replies, partition),
             metrics=self._metrics,
+            tracing=self.tracing,
             waits_for=lambda: self.waits_for,
         )
 
@@ -183,7 +185,9 @@ class GatewayProcess(Process):
 
     def _on_registry_change(self, follower: RegistryFollower) -> None:
         registry = follower.registry
-        self._metrics.know_registry(registry.keys(), registry.revision)
+        keys = registry.keys()
+        names = {*(split_key(key)[0] for key in keys), *registry.families()}
+        self._metrics.know_registry(keys, registry.revision, names)
 
     async def _until_stopped(self, sender: Sender) -> None:
         """Says meanwhile whether queries can be sent and answers come."""

@@ -7,8 +7,9 @@ from typing import Final
 from schemas.errors import UnknownAdapter
 from schemas.records import BASE
 from streams.registry.reader import Registry
+from streams.telemetry.operations import SELECTION
 
-AUTOMATIC: Final = ("lorelay", "auto")
+AUTOMATIC: Final = (SELECTION, "auto")
 """Names of a model that leave the choice of the adapter to selection."""
 
 _NEAR_NAMES: Final = 3

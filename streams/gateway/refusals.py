@@ -12,6 +12,7 @@ from schemas.errors import InternalError, RegistrationRefused, RequestError
 from streams.gateway.bodies import error_response
 from streams.gateway.failures import BodyTooLarge, InvalidParameter, UnknownRoute
 from streams.gateway.openai.errors import http_error, http_error_of
+from streams.gateway.tracing import trace_of
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def add_refusals(app: FastAPI, most_bytes: int) -> None:
 
     async def on_request_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)
-        return error_response(http_error(error))
+        return _told(request, error)
 
     async def on_registration(request: Request, error: Exception) -> Response:
         assert isinstance(error, RegistrationRefused)
@@ -36,11 +37,11 @@ def add_refusals(app: FastAPI, most_bytes: int) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return error_response(http_error(invalid(error.errors())))
+        return _told(request, invalid(error.errors()))
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return error_response(http_error(_of_http(request, error, most_bytes)))
+        return _told(request, _of_http(request, error, most_bytes))
 
     async def on_fault(request: Request, error: Exception) -> Response:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
@@ -51,6 +52,11 @@ def add_refusals(app: FastAPI, most_bytes: int) -> None:
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(Exception, on_fault)
+
+
+def _told(request: Request, error: RequestError) -> Response:
+    trace_of(request).describe({"lorelay.error.code": error.code})
+    return error_response(http_error(error))
 
 
 def invalid(problems: Any) -> InvalidParameter:

@@ -38,7 +38,7 @@ from streams.router.decisions import (
 )
 from streams.router.knowledge import Knowledge
 from streams.router.observation import Observation
-from streams.router.trace_attributes import routing_attributes
+from streams.telemetry.attributes import routing_attributes
 from streams.telemetry.metrics import RouterMetrics
 from streams.telemetry.tracing import NoTracing, Trace, Tracing
 

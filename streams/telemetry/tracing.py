@@ -1,10 +1,12 @@
-"""The way of a record through a process, as traces tell it; told to nobody unless asked to.
+"""The way of a record or a request through a process, as traces tell it; told to nobody unless
+asked to.
 
 A trace's steps are told once they are over. None holds a prompt or an answer.
 """
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Protocol, TypeAlias
 
 from schemas.errors import ConfigurationError
@@ -18,7 +20,7 @@ _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_E
 
 
 class Trace(Protocol):
-    """One record's way through this process. Times are ``time.perf_counter``'s seconds."""
+    """A record's or a request's way through this process. Times are ``time.perf_counter``'s."""
 
     @property
     def is_recorded(self) -> bool:
@@ -39,20 +41,32 @@ class Trace(Protocol):
     def hand_on(self, topic: str, headers: Headers) -> Headers:
         """The headers of what it became, which is about to be written to ``topic``."""
 
+    def sending(self, topic: str, headers: Headers) -> AbstractContextManager[Headers]:
+        """The same where it is written within the block; what gets out of that has failed it."""
+
     def fail(self, kind: str) -> None:
         """Says that it ends with an error of that kind."""
 
     def end(self) -> None:
-        """What it became is committed."""
+        """What it became is committed, or the request is over."""
 
 
 class Tracing(Protocol):
     """Where a process's traces go."""
 
+    @property
+    def is_told(self) -> bool:
+        """Whether they go anywhere."""
+
     def begin(
         self, topic: str, partition: int, offset: int, headers: Headers, since: float
     ) -> Trace:
         """The way of a record that was read at ``since``, and where it comes from."""
+
+    def begin_request(
+        self, name: str, headers: Headers, attributes: Attributes, since: float
+    ) -> Trace:
+        """The way of a request that came at ``since``, with what its headers say of its trace."""
 
     def close(self) -> None:
         """Sends what is left; it may take some seconds."""
@@ -76,6 +90,9 @@ class _Untold:
     def hand_on(self, topic: str, headers: Headers) -> Headers:
         return headers
 
+    def sending(self, topic: str, headers: Headers) -> AbstractContextManager[Headers]:
+        return nullcontext(headers)
+
     def fail(self, kind: str) -> None: ...
 
     def end(self) -> None: ...
@@ -87,8 +104,16 @@ UNTOLD: Final[Trace] = _Untold()
 class NoTracing:
     """Tells nobody; the records' trace context goes on untouched."""
 
+    is_told = False
+
     def begin(
         self, topic: str, partition: int, offset: int, headers: Headers, since: float
+    ) -> Trace:
+        """A way that nobody wants to hear of."""
+        return UNTOLD
+
+    def begin_request(
+        self, name: str, headers: Headers, attributes: Attributes, since: float
     ) -> Trace:
         """A way that nobody wants to hear of."""
         return UNTOLD

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import uuid_utils
 from fastapi import APIRouter, Header, Request, Response
+from fastapi.routing import APIRoute
 
 from streams.gateway.access.keys import Key
 from streams.gateway.answering import Answering
@@ -13,9 +14,10 @@ from streams.gateway.failures import InvalidParameter
 from streams.gateway.names import adapter_asked_for
 from streams.gateway.openai.answers import Kind
 from streams.gateway.openai.requests import Asked, AskedChat, AskedCompletion, query_of
+from streams.gateway.operation import Operation
 from streams.gateway.routes.of import User, answers, errors, gateway_of
 from streams.gateway.routes.shapes import ChatCompletion, Completion
-from streams.kafka.output import TRACEPARENT
+from streams.gateway.tracing import trace_headers, trace_of
 
 router = APIRouter(
     tags=["OpenAI"], responses=errors(400, 401, 403, 404, 409, 413, 429, 499, 500, 502, 503, 504)
@@ -66,6 +68,10 @@ async def chat(
     return _answering("chat", asked, request, user)
 
 
+#: Of every route above.
+PATHS: Final = frozenset(route.path for route in router.routes if isinstance(route, APIRoute))
+
+
 def _answering(kind: Kind, asked: Asked, request: Request, user: Key | None) -> Response:
     gateway = gateway_of(request)
     settings = gateway.settings
@@ -84,13 +90,13 @@ def _answering(kind: Kind, asked: Asked, request: Request, user: Key | None) -> 
     )
     permit = gateway.budgets.permit(user)
     permit.take()
-    trace = request.headers.get(TRACEPARENT)
     options = asked.stream_options
     return Answering(
         gateway.exchange,
         query,
-        [(TRACEPARENT, trace.encode())] if trace else [],
+        trace_headers(request.headers),
         permit=permit,
+        operation=Operation(query, trace_of(request), gateway.metrics),
         kind=kind,
         base_model=base_models[0] if base_models else None,
         include_usage=bool(options and options.include_usage),

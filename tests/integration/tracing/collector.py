@@ -1,7 +1,8 @@
 """A collector of traces in the test's own process: OTLP over HTTP, kept in memory."""
 
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+
+_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,17 @@ class Collector:
         return sorted(
             (span for span in [*self._spans] if span.trace_id == trace_id), key=lambda s: s.start
         )
+
+    def spans(self, trace_id: str, names: Collection[str]) -> dict[str, Span]:
+        """The spans of a trace by name, once these are all there."""
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            found = {span.name: span for span in self.trace(trace_id)}
+            if missing := set(names) - set(found):
+                assert time.monotonic() < deadline, f"never came: {sorted(missing)}"
+                time.sleep(0.05)
+            else:
+                return found
 
 
 @contextmanager

@@ -3,12 +3,10 @@
 from time import perf_counter
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from streams.telemetry.spans import SpanTracing
+from schemas.errors import Overloaded
+from tests.unit.streams.telemetry.told import Told, attributes, own, parent
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADERS = [
@@ -18,35 +16,9 @@ HEADERS = [
 ]
 
 
-class Told:
-    """Spans by name, as soon as they end."""
-
-    def __init__(self) -> None:
-        self._exporter = InMemorySpanExporter()
-        self.tracing = SpanTracing("router", "router-1", SimpleSpanProcessor(self._exporter))
-
-    def span(self, name: str) -> ReadableSpan:
-        (found,) = [span for span in self._exporter.get_finished_spans() if span.name == name]
-        return found
-
-    @property
-    def names(self) -> list[str]:
-        return [span.name for span in self._exporter.get_finished_spans()]
-
-
 @pytest.fixture
 def told() -> Told:
     return Told()
-
-
-def parent(span: ReadableSpan) -> int:
-    assert span.parent is not None
-    return span.parent.span_id
-
-
-def own(span: ReadableSpan) -> int:
-    assert span.context is not None
-    return span.context.span_id
 
 
 def test_a_record_continues_its_senders_trace_and_its_steps_are_below_it(told: Told) -> None:
@@ -117,6 +89,39 @@ def test_a_failure_is_a_spans_error(told: Told) -> None:
     assert record.status.status_code is StatusCode.ERROR
     assert record.attributes is not None
     assert record.attributes["error.type"] == "deadline_exceeded"
+
+
+def test_a_request_continues_its_clients_trace_and_what_it_sends_is_below_it(told: Told) -> None:
+    trace = told.tracing.begin_request("POST /ask", HEADERS, {"size": 3}, perf_counter())
+    with trace.sending("queries", HEADERS) as headers:
+        sent = dict(headers)
+        assert told.names == []  # not before it is written
+    assert told.names == ["send queries"]
+    trace.end()
+    request, sending = told.span("POST /ask"), told.span("send queries")
+    assert f"{request.context.trace_id:032x}" == TRACE_ID  # type: ignore[union-attr]
+    assert f"{parent(request):016x}" == PARENT_ID
+    assert (request.kind, sending.kind) == (SpanKind.SERVER, SpanKind.PRODUCER)
+    assert attributes(request) == {"size": 3}
+    assert parent(sending) == own(request)
+    assert sent["traceparent"] == f"00-{TRACE_ID}-{own(sending):016x}-01".encode()
+    assert sent["tracestate"] == b"theirs=1"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(Overloaded("no"), "overloaded"), (KeyboardInterrupt(), "interrupted")]
+)
+def test_what_could_not_be_written_is_the_sendings_error_and_not_yet_the_requests(
+    told: Told, error: BaseException, kind: str
+) -> None:
+    trace = told.tracing.begin_request("POST /ask", (), {}, perf_counter())
+    with pytest.raises(type(error)), trace.sending("queries", ()):
+        raise error
+    trace.end()
+    sending = told.span("send queries")
+    assert sending.status.status_code is StatusCode.ERROR
+    assert attributes(sending)["error.type"] == kind
+    assert told.span("POST /ask").status.status_code is StatusCode.UNSET
 
 
 def test_the_service_is_named_by_its_process_unless_variables_name_it(

@@ -34,6 +34,15 @@ def test_a_trace_context_goes_on_untouched_where_nothing_is_told() -> None:
     trace.end()
 
 
+def test_a_requests_context_goes_on_untouched_too() -> None:
+    tracing = NoTracing()
+    assert not tracing.is_told
+    trace = tracing.begin_request("POST /ask", TRACEPARENT, {}, 0.0)
+    assert not trace.is_recorded
+    with trace.sending("queries", TRACEPARENT) as headers:
+        assert headers is TRACEPARENT
+
+
 def test_the_sdk_is_not_even_imported_then() -> None:
     code = (
         "import sys; from streams.telemetry.tracing import open_tracing;"
