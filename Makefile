@@ -196,7 +196,8 @@ $(PEERS): requirements/peers.txt | .uv/.ready
 # Python compiles what it imports for the first time: half a minute of the first start, which is
 # spent here while the models train.
 .venv/.imported: $(STREAMS)
-	@.venv/bin/python -c 'from streams.selection.encoder import load_encoder; load_encoder()'
+	@.venv/bin/python -c 'import cli.main, sklearn.linear_model, streams.gateway.main, streams.router.main; \
+	  from streams.selection.encoder import load_encoder; load_encoder()'
 	@touch $@
 
 .venv-worker/.imported-$(WORKER): $(WORKER_ENV)

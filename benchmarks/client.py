@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from time import monotonic, perf_counter
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
@@ -53,6 +53,37 @@ class Reply:
     elapsed_ms: float
 
 
+def producer_config(settings: KafkaSettings, linger_ms: int = 0) -> dict[str, Any]:
+    """What librdkafka's producer is made with; it waits so long for more to send along."""
+    return _quick(settings) | {"linger.ms": linger_ms, "enable.idempotence": True}
+
+
+def consumer_config(settings: KafkaSettings) -> dict[str, Any]:
+    """What librdkafka's consumer is made with."""
+    return _quick(settings) | {
+        "group.id": "benchmark",
+        "enable.auto.commit": False,
+        "isolation.level": "read_committed",
+        "fetch.wait.max.ms": 100,
+    }
+
+
+def follow(consumer: Consumer, *topics: str) -> None:
+    """Has it read what comes to the topics from now on."""
+    places = []
+    for topic in topics:
+        found = consumer.list_topics(topic, timeout=_PATIENCE_SECONDS)
+        for number in found.topics[topic].partitions:
+            place = TopicPartition(topic, number)
+            _, place.offset = consumer.get_watermark_offsets(place, timeout=_PATIENCE_SECONDS)
+            places.append(place)
+    consumer.assign(places)
+
+
+def _quick(settings: KafkaSettings) -> dict[str, Any]:
+    return settings.librdkafka_config() | {"socket.nagle.disable": True}
+
+
 class Client:
     """Reads ``topic`` from its end on; a context manager."""
 
@@ -62,27 +93,12 @@ class Client:
         self._max_tokens = max_tokens
         self._codec = Codec()
         self._pending: dict[str, tuple[Question, float]] = {}
-        common = settings.librdkafka_config() | {"socket.nagle.disable": True}
-        self._producer = Producer(common | {"linger.ms": 0, "enable.idempotence": True})
-        self._bulk = Producer(common | {"linger.ms": 20, "enable.idempotence": True})
-        self._consumer = Consumer(
-            common
-            | {
-                "group.id": "benchmark",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 100,
-            }
-        )
+        self._producer = Producer(producer_config(settings))
+        self._bulk = Producer(producer_config(settings, linger_ms=20))
+        self._consumer = Consumer(consumer_config(settings))
 
     def __enter__(self) -> Self:
-        found = self._consumer.list_topics(self._topic, timeout=_PATIENCE_SECONDS)
-        ends = []
-        for number in found.topics[self._topic].partitions:
-            place = TopicPartition(self._topic, number)
-            _, end = self._consumer.get_watermark_offsets(place, timeout=_PATIENCE_SECONDS)
-            ends.append(TopicPartition(self._topic, number, end))
-        self._consumer.assign(ends)
+        follow(self._consumer, self._topic)
         return self
 
     def __exit__(

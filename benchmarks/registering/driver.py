@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from itertools import count, cycle
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer
 
-from benchmarks.client import NothingCame
+from benchmarks.client import NothingCame, consumer_config, follow, producer_config
 from benchmarks.piece import ending
 from benchmarks.queries import Question
 from benchmarks.registering.fields import Field
@@ -207,31 +206,11 @@ def driving(
     settings: KafkaSettings, questions: Sequence[Question], rate: float, rng: random.Random
 ) -> Iterator[Driver]:
     """A driver that reads the responses and the registry from their ends on."""
-    common: dict[str, Any] = settings.librdkafka_config() | {"socket.nagle.disable": True}
-    producer = Producer(common | {"linger.ms": 0, "enable.idempotence": True})
-    consumer = Consumer(
-        common
-        | {
-            "group.id": "benchmark",
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "fetch.wait.max.ms": 100,
-        }
-    )
+    producer = Producer(producer_config(settings))
+    consumer = Consumer(consumer_config(settings))
     try:
-        consumer.assign(_ends(consumer, settings.topics.responses, settings.topics.adapters))
+        follow(consumer, settings.topics.responses, settings.topics.adapters)
         yield Driver(settings, consumer, producer, questions, rate, rng)
     finally:
         consumer.close()
         producer.close()
-
-
-def _ends(consumer: Consumer, *topics: str) -> list[TopicPartition]:
-    places = []
-    for topic in topics:
-        found = consumer.list_topics(topic, timeout=_PATIENCE_SECONDS)
-        for number in found.topics[topic].partitions:
-            place = TopicPartition(topic, number)
-            _, place.offset = consumer.get_watermark_offsets(place, timeout=_PATIENCE_SECONDS)
-            places.append(place)
-    return places

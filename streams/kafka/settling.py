@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from streams.kafka.consumers import stop
+from streams.kafka.log_ranges import LogRanges
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.window import Committed
 
@@ -44,19 +45,24 @@ class Traces:
 
 
 async def was_committed(
-    settings: KafkaSettings, attempt: Attempt, committed: Committed | None
+    settings: KafkaSettings,
+    attempt: Attempt,
+    committed: Committed | None,
+    partitions: Mapping[str, int],
 ) -> bool:
     """Whether a commit of this attempt was begun, given what is committed at last.
 
     Its offset says so, or else one of its records: a reader of committed records sees none of a
-    transaction that was aborted. Raises: KafkaError.
+    transaction that was aborted. ``partitions`` are how many each topic has, 0 or none for one
+    that was deleted with what it held. Raises: KafkaError.
     """
     if committed == attempt.committed:
         return True
-    if committed != attempt.before or not attempt.places:
+    places = {p: at for p, at in attempt.places.items() if p.partition < partitions.get(p.topic, 0)}
+    if committed != attempt.before or not places:
         return False
     try:
-        is_visible = await _is_any_visible(settings, attempt.places)
+        is_visible = await _is_any_visible(settings, places)
     except TopicAuthorizationFailedError as error:
         # Whoever writes need not be allowed to read.
         log.warning("%s may not be read: the last transaction is taken for aborted", error)
@@ -67,6 +73,12 @@ async def was_committed(
 
 
 async def _is_any_visible(settings: KafkaSettings, places: Mapping[TopicPartition, int]) -> bool:
+    async with LogRanges(settings) as ranges:
+        # What is undecided lies past the committed records' end, what was deleted before the start.
+        spans = {place: await ranges.of(place) for place in places}
+    there = {p: first for p, first in places.items() if spans[p][0] <= first < spans[p][1]}
+    if not there:
+        return False
     consumer = AIOKafkaConsumer(
         isolation_level="read_committed",
         enable_auto_commit=False,
@@ -76,14 +88,10 @@ async def _is_any_visible(settings: KafkaSettings, places: Mapping[TopicPartitio
     )
     try:
         await consumer.start()
-        ends = await consumer.end_offsets(places)
-        decided = {place: first for place, first in places.items() if first < ends[place]}
-        if not decided:
-            return False
-        consumer.assign(list(decided))
-        for place, first in decided.items():
+        consumer.assign(list(there))
+        for place, first in there.items():
             consumer.seek(place, first)
-        for place, first in decided.items():
+        for place, first in there.items():
             while await consumer.position(place) <= first:
                 fetched = await consumer.getmany(place, timeout_ms=200, max_records=1)
                 if any(record.offset == first for record in fetched.get(place, ())):

@@ -192,8 +192,8 @@ class PartitionTransactions:
         offset = OffsetAndMetadata(attempt.committed.offset, attempt.committed.metadata)
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                is_committed = await was_committed(self._settings, attempt, committed)
                 counts = {topic: await self._partitions(topic) for topic in self._traces.topics}
+                is_committed = await was_committed(self._settings, attempt, committed, counts)
                 await producer.begin_transaction()
                 for topic, count in counts.items():
                     for number in range(count):

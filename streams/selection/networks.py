@@ -1,7 +1,8 @@
 """What encoders compute with: one pass of texts to vectors.
 
-The default needs numpy alone. Importing PyTorch and sentence-transformers takes 7 s of CPU and
-300 MB, so it is done only where a model needs them.
+The default needs numpy alone. With PyTorch and sentence-transformers a router's imports and its
+encoder took 8.1 s of CPU and 930 MB, without them 1.9 s and 207 MB: they are imported only where a
+model needs them.
 """
 
 from functools import cached_property

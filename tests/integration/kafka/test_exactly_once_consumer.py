@@ -270,8 +270,34 @@ async def test_a_commit_whose_offset_was_lost_is_known_by_its_records(
     await second.close()
     await admin.close()
     assert committed == (Committed(1) if is_committed else None)
+    if is_committed:
+        # A commit is answered before its markers are written.
+        await eventually(lambda: cluster.committed(group, source) == 1, "the offset")
     assert (cluster.committed(group, source) == 1) is is_committed
     assert values(cluster, target) == ([b"x"] if is_committed else [])
+
+
+@pytest.mark.parametrize("is_topic_deleted", [False, True])
+async def test_where_its_records_are_gone_the_offset_alone_decides(
+    cluster: Cluster, kafka_settings: KafkaSettings, group: str, is_topic_deleted: bool
+) -> None:
+    source, target = cluster.create("in"), cluster.create("out")
+    cluster.produce(target, [b"x"])
+    if is_topic_deleted:
+        cluster.delete(target)
+    else:
+        cluster.delete_records(target, before=1)
+    place = TopicPartition(source, 0)
+    traces = Traces([target])
+    traces.attempted[place] = Attempt(None, Committed(1), {TopicPartition(target, 0): 0})
+    assert cluster.committed(group, source) < 0
+    admin = AIOKafkaAdminClient(**kafka_settings.client_kwargs())
+    await admin.start()
+    limits = SizeLimits(kafka_settings.max_record_bytes)
+    owner = PartitionTransactions(kafka_settings, group, place, limits, traces)
+    assert await owner.initialise(admin) is None
+    await owner.close()
+    await admin.close()
 
 
 async def test_what_retention_has_deleted_is_reported_and_the_rest_consumed(

@@ -13,15 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from s3fs import S3FileSystem
 
 from cli.main import main
 from schemas.records import Query
 from schemas.topics import Topics
 from streams.kafka.settings import KafkaSettings
 from tests.integration.worker.conftest import RunningWorker, Starter, eventually
-from tests.servers.https import Answer, HttpsServer, https_server
-from tests.servers.s3 import S3Server, s3_server
+from tests.servers.https import Answer, HttpsServer
+from tests.servers.reachable import reachable_https, reachable_s3
+from tests.servers.s3 import S3Server
 from tests.unit.streams.registry.factories import metadata, write_adapter
 
 KEY = "legal-qa-v1@1.2.0"
@@ -30,19 +30,13 @@ WEIGHTS = "adapter_model.safetensors"
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    with s3_server() as server:
-        for name, value in server.variables.items():
-            monkeypatch.setenv(name, value)
-        S3FileSystem.clear_instance_cache()
+    with reachable_s3(monkeypatch) as server:
         yield server
-        S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture
 def https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpsServer]:
-    (tmp_path / "https").mkdir()
-    with https_server(tmp_path / "https") as server:
-        monkeypatch.setenv("SSL_CERT_FILE", str(server.authority))
+    with reachable_https(tmp_path, monkeypatch) as server:
         yield server
 
 
