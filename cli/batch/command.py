@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import file_digest
 from pathlib import Path
+from stat import S_ISFIFO, S_ISREG
 from typing import Annotated
 
 import typer
@@ -118,6 +119,14 @@ def _name(source: Path, run: str) -> str:
 def _since(source: Path) -> datetime:
     """Nobody has asked what was not in the file yet. Raises: ConfigurationError."""
     try:
-        return datetime.fromtimestamp(source.stat().st_mtime, UTC)
+        found = source.stat()
     except OSError as error:
         raise ConfigurationError(f"{source} can't be read ({error.strerror}).") from error
+    if not S_ISREG(found.st_mode):
+        raise ConfigurationError(
+            f"{source} can't be read more than once, as it is here and by whoever goes on: "
+            "write what comes from a pipe to a file first."
+            if S_ISFIFO(found.st_mode)
+            else f"{source} can't be read: it is no file."
+        )
+    return datetime.fromtimestamp(found.st_mtime, UTC)

@@ -116,10 +116,11 @@ def test_an_answer_that_can_t_be_read_is_its_line_s_error_then_and_later(
     assert running.returncode == 1
 
 
-@pytest.mark.parametrize("name", ["none.jsonl", "."])
+@pytest.mark.parametrize("name", ["none.jsonl", ".", "pipe"])
 def test_a_file_that_can_t_be_read_is_a_sentence(
     system: RunningSystem, tmp_path: Path, name: str
 ) -> None:
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "in.jsonl").symlink_to(tmp_path / name)
     done = start(system, tmp_path)
     _, told = done.communicate()
