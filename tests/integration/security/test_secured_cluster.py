@@ -34,6 +34,7 @@ from streams.kafka.admin import create_topics
 from streams.kafka.settings import KafkaSettings
 from tests.certificates import Authority
 from tests.chaos.fleet import ROOT, Fleet, Member
+from tests.integration.kafka.members import eventually
 from tests.integration.security.secured_broker import MARKER, Listener, SecuredBroker, password
 from tests.unit.streams.registry.factories import write_adapter
 
@@ -400,3 +401,9 @@ async def test_a_certificate_of_an_unknown_authority_is_refused_by_either_side(
 async def refused(settings: KafkaSettings, told: str) -> None:
     with pytest.raises(AccessRefused, match=told):
         await create_topics(settings, settings.topics.specs())
+    # The loop closes the connection of a handshake that failed by itself, and needs the time to.
+    loop: Any = asyncio.get_running_loop()
+    await eventually(
+        lambda: all(each._sock is None for each in list(loop._transports.values())),
+        "every connection closed",
+    )
