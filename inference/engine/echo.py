@@ -99,7 +99,7 @@ class EchoEngine:
             words, finish_reason = _answer(generation, room)
             async with AsyncExitStack() as stack:
                 with request.interruptible():
-                    place = await stack.enter_async_context(self._slots.hold(generation.priority))
+                    place = await stack.enter_async_context(self._slots.hold(generation.rank))
                 self._die_of(generation)
                 pieces = words if generation.stream else ["".join(words)]
                 times = [

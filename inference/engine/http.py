@@ -27,7 +27,6 @@ from inference.engine.http_errors import (
 )
 from inference.engine.prompt import adapter_text, check_sampling, conversation, lines
 from inference.engine.protocol import (
-    HIGHEST_PRIORITY,
     Completion,
     Delta,
     EngineLimits,
@@ -236,7 +235,7 @@ class HttpEngine:
             "stream_options": {"include_usage": True} if generation.stream else None,
         }
         if self._settings.http_priority:
-            body["priority"] = HIGHEST_PRIORITY - generation.priority
+            body["priority"] = generation.rank
         text = adapter_text(generation)
         if text is None and self._settings.http_endpoint == "chat":
             path = "/v1/chat/completions"

@@ -48,7 +48,7 @@ class Generation:
     """One request to the engine; ``request_id`` is unique among those running.
 
     Either ``prompt``, which is one user message, or ``messages``. Without ``adapter`` the base
-    model answers.
+    model answers. Among equals of ``priority`` one that ``overtakes`` goes first.
     """
 
     request_id: str
@@ -57,7 +57,13 @@ class Generation:
     adapter: LoadedAdapter | None = None
     sampling: Sampling = field(default_factory=Sampling)
     priority: int = 5
+    overtakes: bool = False
     stream: bool = False
+
+    @property
+    def rank(self) -> int:
+        """What waits in the engine goes by it, the lowest first, as vLLM's `priority`."""
+        return 2 * (HIGHEST_PRIORITY - self.priority) + (not self.overtakes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Places in a batch, given to whoever waits in order of priority and then of arrival."""
+"""Places in a batch, given to whoever waits by rank and then in order of arrival."""
 
 import asyncio
 import heapq
@@ -30,10 +30,10 @@ class Slots:
         self._waiting: list[tuple[int, int, asyncio.Future[Place]]] = []
 
     @asynccontextmanager
-    async def hold(self, priority: int) -> AsyncIterator[Place]:
-        """Wait for a place, higher ``priority`` first, and give it back at the end."""
+    async def hold(self, rank: int) -> AsyncIterator[Place]:
+        """Wait for a place, the lowest ``rank`` first, and give it back at the end."""
         arrived = monotonic()
-        place = await self._take(priority)
+        place = await self._take(rank)
         place.begun = max(arrived, place.ends)
         place.ends = float("inf")
         try:
@@ -41,11 +41,11 @@ class Slots:
         finally:
             self._hand_on(place)
 
-    async def _take(self, priority: int) -> Place:
+    async def _take(self, rank: int) -> Place:
         if self._free:
             return self._free.pop()
         turn: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (-priority, next(self._arrivals), turn))
+        heapq.heappush(self._waiting, (rank, next(self._arrivals), turn))
         try:
             return await turn
         except asyncio.CancelledError:

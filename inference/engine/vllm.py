@@ -14,7 +14,6 @@ from inference.engine import lifeline
 from inference.engine.config import EngineSettings
 from inference.engine.prompt import check_sampling
 from inference.engine.protocol import (
-    HIGHEST_PRIORITY,
     Completion,
     Delta,
     EngineLimits,
@@ -150,7 +149,7 @@ class VllmEngine:
                 params,
                 generation.request_id,
                 lora_request=self._lora_requests[adapter.key] if adapter else None,
-                priority=HIGHEST_PRIORITY - generation.priority,
+                priority=generation.rank,
             )
             texts: list[str] = []
             tokens = told = 0

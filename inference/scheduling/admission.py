@@ -17,20 +17,26 @@ _CHARACTERS = 4
 
 @dataclass(eq=False, slots=True)
 class _Turn:
-    """One request's wait for its turn; `granted` is done once it may go."""
+    """One request's wait for its turn; `granted` is done once it may go.
 
-    granted: "asyncio.Future[None]"
+    Its result is whether the request overtakes what waits in the engine.
+    """
+
+    granted: "asyncio.Future[bool]"
     is_alone: bool
 
 
 class Admission:
     """Lets `places` requests run at once; the others wait in the scheduler's order.
 
+    Where the engine has more of them than it runs, what waits there has left that order. So
+    `overtaking` more may join them whose adapter has been idle, and are to go before them.
     A request that has crashed an engine runs alone: should it do so again, it is known which.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, overtaking: int = 0) -> None:
         self._places = places
+        self._overtaking = overtaking
         self._scheduler: Scheduler[_Turn] = Scheduler()
         self._returning: deque[_Turn] = deque()
         self._suspects: deque[_Turn] = deque()
@@ -85,15 +91,18 @@ class Admission:
     @asynccontextmanager
     async def turn(
         self, request: InferenceRequest, *, has_waited: bool = False
-    ) -> AsyncIterator[None]:
-        """The request's turn; waits for it. One that gave a turn back (``has_waited``) is next."""
+    ) -> AsyncIterator[bool]:
+        """The request's turn; waits for it. One that gave a turn back (``has_waited``) is next.
+
+        It is told whether it goes before what waits in the engine.
+        """
         turn = _Turn(asyncio.get_running_loop().create_future(), request.crashes > 0)
         self._queue(turn, request, has_waited)
         self._give_turns()
         if turn.is_alone or not turn.granted.done():
             self._on_crowded()
         try:
-            await turn.granted
+            overtakes = await turn.granted
         except asyncio.CancelledError:
             if turn.granted.done() and not turn.granted.cancelled():
                 # It was given in the moment of the cancellation.
@@ -104,7 +113,7 @@ class Admission:
                     waiting.remove(turn)
             raise
         try:
-            yield
+            yield overtakes
         finally:
             self._end(turn)
 
@@ -127,22 +136,29 @@ class Admission:
         self._give_turns()
 
     def _give_turns(self) -> None:
-        while not self._is_paused and not self._is_alone and self._running < self._places:
+        while not self._is_paused and not self._is_alone:
+            overtakes = False
+            is_full = self._running >= self._places
             if self._suspects:
                 if self._running:
                     return
                 turn = self._suspects.popleft()
             elif self._returning:
+                if is_full:
+                    return
                 turn = self._returning.popleft()
-            elif (waiting := self._scheduler.pop()) is not None:
-                turn = waiting
             else:
-                return
+                overtakes = self._scheduler.is_next_fresh
+                if is_full and not (overtakes and self._running < self._places + self._overtaking):
+                    return
+                if (waiting := self._scheduler.pop()) is None:
+                    return
+                turn = waiting
             if turn.granted.cancelled():
                 continue  # it has given up a moment ago, and is yet to notice
             self._is_alone = turn.is_alone
             self._running += 1
-            turn.granted.set_result(None)
+            turn.granted.set_result(overtakes)
 
 
 def estimated_tokens(request: InferenceRequest) -> float:

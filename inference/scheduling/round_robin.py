@@ -1,9 +1,10 @@
 """Deficit round robin over named flows, which may hold flows themselves. Pure.
 
 M. Shreedhar and G. Varghese, "Efficient fair queueing using deficit round robin" (1995), with the
-list of new flows of RFC 8290 (FQ-CoDel), section 4.2. Every flow with something waiting gets the
-same share of the work by cost, whatever the others bring; what one does not use is shared by the
-rest.
+list of new flows of RFC 8290 (FQ-CoDel), section 4.2, and its order: a flow goes while its credit
+is above zero and pays afterwards, so that none waits because its first request is long. Every flow
+with something waiting gets the same share of the work by cost, whatever the others bring; what one
+does not use is shared by the rest.
 """
 
 from collections import OrderedDict, deque
@@ -14,7 +15,7 @@ T = TypeVar("T")
 
 #: What a flow may spend in a round, in tokens: about one request, so that flows alternate.
 QUANTUM = 256.0
-#: Above this much a request counts as this much: it bounds how long a flow has to save up.
+#: Above this much a request counts as this much: it bounds how long a flow has to pay.
 MAX_COST = 64 * QUANTUM
 
 
@@ -61,7 +62,8 @@ class RoundRobin(Generic[T]):
     """Flows in turn; `depth` levels of them, each a part of an entry's path.
 
     One that has been idle goes before those that have not, for what a turn may spend: a flow that
-    asks for little waits for nobody's turn. It is idle again only after a turn without anything.
+    asks for little waits for nobody's turn. It is idle again only after a turn without anything
+    waiting and without a debt.
     """
 
     def __init__(self, depth: int) -> None:
@@ -70,7 +72,7 @@ class RoundRobin(Generic[T]):
         self._fresh: _Flows[T] = OrderedDict()
         self._busy: _Flows[T] = OrderedDict()
         self._held: dict[Hashable, Fifo[T] | RoundRobin[T]] = {}
-        self._deficits: dict[Hashable, float] = {}
+        self._credits: dict[Hashable, float] = {}
 
     def push(self, path: tuple[Hashable, ...], entry: Entry[T]) -> None:
         """Adds an entry to the flow that `path` names, behind what waits there."""
@@ -79,7 +81,7 @@ class RoundRobin(Generic[T]):
         if flow is None:
             flow = Fifo() if self._depth == 1 else RoundRobin(self._depth - 1)
             self._fresh[name] = flow
-            self._deficits[name] = QUANTUM
+            self._credits[name] = QUANTUM
         flow.push(tuple(rest), entry)
 
     def head(self) -> Entry[T] | None:
@@ -87,10 +89,15 @@ class RoundRobin(Generic[T]):
         while flows := self._fresh or self._busy:
             name, flow = next(iter(flows.items()))
             entry = flow.head()
-            if entry is not None and entry.cost <= self._deficits[name]:
+            if entry is not None and self._credits[name] > 0:
                 return entry
-            self._end_turn(flows, name, entry is None)
+            self._end_turn(flows, name)
         return None
+
+    @property
+    def is_head_fresh(self) -> bool:
+        """Whether the entry whose turn it is belongs to a flow that has been idle."""
+        return self.head() is not None and bool(self._fresh)
 
     def pop(self) -> None:
         """Takes the head away, and its cost off its flow."""
@@ -98,7 +105,7 @@ class RoundRobin(Generic[T]):
         assert entry is not None, "nothing waits"
         name, flow = next(iter((self._fresh or self._busy).items()))
         flow.pop()
-        self._deficits[name] -= entry.cost
+        self._credits[name] -= entry.cost
 
     def hold(self, name: Hashable) -> None:
         """Leaves a flow of this level out until it is freed; others go meanwhile."""
@@ -123,15 +130,15 @@ class RoundRobin(Generic[T]):
                 if flow.head() is not None:
                     yield name
 
-    def _end_turn(self, flows: "_Flows[T]", name: Hashable, is_empty: bool) -> None:
+    def _end_turn(self, flows: "_Flows[T]", name: Hashable) -> None:
         flow = flows.pop(name)
-        if is_empty and flows is self._busy:
-            # A flow that waits for nothing saves nothing up.
-            del self._deficits[name]
+        if self._credits[name] <= 0:
+            self._credits[name] += QUANTUM
+        elif flows is self._busy:
+            # It has nothing waiting, and saves nothing up.
+            del self._credits[name]
             return
         self._busy[name] = flow
-        if not is_empty:
-            self._deficits[name] += QUANTUM
 
 
 _Flows: TypeAlias = OrderedDict[Hashable, Fifo[T] | RoundRobin[T]]

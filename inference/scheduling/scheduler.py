@@ -43,19 +43,21 @@ class Scheduler(Generic[T]):
         if adapter in self._held:
             band.hold(adapter)
 
+    @property
+    def is_next_fresh(self) -> bool:
+        """Whether the next item is of an adapter that has been idle, and so goes before others."""
+        band = self._next_band()
+        return band is not None and band.is_head_fresh
+
     def pop(self) -> T | None:
         """Takes the next item out; None where nothing waits."""
-        for priority in sorted(self._bands, reverse=True):
-            band = self._bands[priority]
-            entry = band.head()
-            if entry is None:
-                if not band.is_holding:
-                    del self._bands[priority]
-                continue
-            band.pop()
-            del self._entries[entry.item]
-            return entry.item
-        return None
+        band = self._next_band()
+        entry = None if band is None else band.head()
+        if band is None or entry is None:
+            return None
+        band.pop()
+        del self._entries[entry.item]
+        return entry.item
 
     def remove(self, item: T) -> bool:
         """Takes an item out of turn; False where it does not wait."""
@@ -78,6 +80,15 @@ class Scheduler(Generic[T]):
             del self._held[adapter]
             for band in self._bands.values():
                 band.free(adapter)
+
+    def _next_band(self) -> RoundRobin[T] | None:
+        for priority in sorted(self._bands, reverse=True):
+            band = self._bands[priority]
+            if band.head() is not None:
+                return band
+            if not band.is_holding:
+                del self._bands[priority]
+        return None
 
     def upcoming(self) -> Iterator[str]:
         """The adapters of what waits, each once, about in the order of their turns."""

@@ -8,7 +8,9 @@ from schemas.records import InferenceRequest, Response, Timing
 from streams.kafka.answers import queue_ms
 
 
-def generation(request: InferenceRequest, adapter: LoadedAdapter | None) -> Generation:
+def generation(
+    request: InferenceRequest, adapter: LoadedAdapter | None, *, overtakes: bool = False
+) -> Generation:
     """What the engine is asked; its request id is unique to this attempt at this record."""
     query = request.query
     return Generation(
@@ -18,6 +20,7 @@ def generation(request: InferenceRequest, adapter: LoadedAdapter | None) -> Gene
         adapter=adapter,
         sampling=query.sampling,
         priority=query.priority,
+        overtakes=overtakes,
         stream=query.stream,
     )
 

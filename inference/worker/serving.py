@@ -76,6 +76,7 @@ class _Work:
     began_at: float = field(default_factory=perf_counter)
     query_id: str | None = None
     is_running: bool = False
+    overtakes: bool = False
     loads: Collection[str] = ()
     has_streamed: bool = False
 
@@ -288,7 +289,7 @@ class Serving:
     async def _turn(
         self, request: InferenceRequest, work: _Work, *, has_waited: bool = False
     ) -> AsyncIterator[None]:
-        async with self._admission.turn(request, has_waited=has_waited):
+        async with self._admission.turn(request, has_waited=has_waited) as work.overtakes:
             work.is_running = True
             if not has_waited:
                 work.trace.step("queue", work.began_at)
@@ -362,7 +363,8 @@ class Serving:
     ) -> Completion:
         served_by = adapter.key if adapter else None
         sequence, began_at = 0, perf_counter()
-        async for part in self._engine.generate(generation(request, adapter)):
+        asked = generation(request, adapter, overtakes=work.overtakes)
+        async for part in self._engine.generate(asked):
             if isinstance(part, Delta):
                 work.has_streamed = True
                 await self._chunks.send(request, sequence, part.text, served_by, headers)

@@ -53,7 +53,8 @@ class WorkerSettings(ProcessSettings, RemoteSettings):
     max_running: int = Field(
         default=0,
         ge=0,
-        description="Requests that the engine has at once; 0: its batch and an eighth more.",
+        description="Requests that the engine has at once; 0: its batch and an eighth more, "
+        "and another eighth for adapters that have been idle.",
     )
     stall_seconds: float = Field(
         default=120.0,

@@ -44,8 +44,9 @@ async def test_higher_priorities_are_served_first() -> None:
     engine = await started(max_num_seqs=1)
     order: list[int] = []
 
-    async def ask(priority: int) -> None:
-        await complete(engine, Generation(str(priority), "x", priority=priority))
+    async def ask(priority: int, overtakes: bool = False) -> None:
+        asked = Generation(f"{priority}{overtakes}", "x", priority=priority, overtakes=overtakes)
+        await complete(engine, asked)
         order.append(priority)
 
     await asyncio.gather(*(ask(priority) for priority in (5, 1, 9, 7)))

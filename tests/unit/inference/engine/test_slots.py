@@ -7,21 +7,21 @@ from time import monotonic
 from inference.engine.slots import Slots
 
 
-async def test_the_waiting_go_by_priority_and_then_by_arrival() -> None:
+async def test_the_waiting_go_by_rank_and_then_by_arrival() -> None:
     slots, served = Slots(1), []
 
-    async def request(name: str, priority: int) -> None:
-        async with slots.hold(priority):
+    async def request(name: str, rank: int) -> None:
+        async with slots.hold(rank):
             served.append(name)
 
     async with AsyncExitStack() as busy:
         await busy.enter_async_context(slots.hold(5))
         tasks = []
-        for name, priority in [("low", 1), ("first", 5), ("second", 5), ("high", 9)]:
-            tasks.append(asyncio.create_task(request(name, priority)))
+        for name, rank in [("late", 9), ("first", 5), ("second", 5), ("urgent", 1)]:
+            tasks.append(asyncio.create_task(request(name, rank)))
             await asyncio.sleep(0)
     await asyncio.gather(*tasks)
-    assert served == ["high", "first", "second", "low"]
+    assert served == ["urgent", "first", "second", "late"]
 
 
 async def test_no_more_than_all_places_are_held_at_once() -> None:

@@ -26,6 +26,7 @@ class Runs:
     def __init__(self, admission: Admission) -> None:
         self.admission = admission
         self.begun: list[int] = []
+        self.overtaking: list[int] = []
         self._ends: dict[int, asyncio.Event] = {}
         self.tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -36,7 +37,9 @@ class Runs:
             self.tasks[offset] = asyncio.create_task(self._hold(asked, has_waited))
 
     async def _hold(self, asked: InferenceRequest, has_waited: bool) -> None:
-        async with self.admission.turn(asked, has_waited=has_waited):
+        async with self.admission.turn(asked, has_waited=has_waited) as overtakes:
+            if overtakes:
+                self.overtaking.append(asked.origin.offset)
             self.begun.append(asked.origin.offset)
             await self._ends[asked.origin.offset].wait()
 
@@ -217,3 +220,52 @@ async def test_who_has_waited_and_gives_up_leaves_no_trace() -> None:
     assert admission.waiting == 0
     await runs.end(1)
     assert admission.running == 0
+
+
+BACKLOG = [request(number) for number in range(1, 18)]
+
+
+async def test_who_has_been_idle_joins_what_waits_in_the_engine_and_goes_before_it() -> None:
+    runs = Runs(Admission(4, overtaking=2))
+    runs.add(*BACKLOG)
+    await settle()
+    for number in (2, 3, 5):
+        await runs.end(number)
+    begun = list(runs.begun)
+    assert runs.admission.running == 4
+    runs.add(*(request(20 + n, adapter=f"idle{n}") for n in range(3)))
+    await settle()
+    assert runs.begun == [*begun, 20, 21]
+    assert runs.overtaking[-2:] == [20, 21]
+    # There is room for the third one before the backlog goes on.
+    await runs.end(20)
+    assert runs.begun[-1] == 22
+    for number in (21, 22):
+        await runs.end(number)
+    assert runs.begun[-1] == 22
+    await runs.end(1)
+    assert runs.begun[-1] in range(1, 18)
+    assert runs.overtaking[-1] == 22
+
+
+async def test_a_backlog_gets_no_more_than_its_places() -> None:
+    runs = Runs(Admission(2, overtaking=2))
+    runs.add(*BACKLOG)
+    await settle()
+    running = runs.admission.running
+    for number in range(1, 6):
+        await runs.end(runs.begun[number - 1])
+        running = min(running, runs.admission.running)
+        assert runs.admission.running <= 4
+    assert running == 2
+
+
+async def test_nobody_overtakes_a_suspect() -> None:
+    runs = Runs(Admission(1, overtaking=1))
+    runs.add(request(1), request(2, crashes=1), request(3, adapter="idle"))
+    await settle()
+    assert runs.begun == [1]
+    await runs.end(1)
+    assert runs.begun == [1, 2]
+    await runs.end(2)
+    assert runs.begun == [1, 2, 3]

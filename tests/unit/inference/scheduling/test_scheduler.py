@@ -178,12 +178,28 @@ def test_flows_that_come_and_go_starve_no_backlog(cost: float, comers: int) -> N
     assert served["backlog"] > 100 / (comers + 1) - QUANTUM / cost - 1
 
 
-def test_a_costly_item_waits_until_its_flow_has_saved_up_and_no_longer() -> None:
+def test_a_costly_item_goes_at_once_and_its_flow_pays_for_it_before_the_next() -> None:
     scheduler: Scheduler[Item] = Scheduler()
-    dear = Item(0, adapter="dear", cost=4 * QUANTUM)
-    push(scheduler, [dear])
     push(scheduler, (Item(n, adapter="cheap") for n in range(1, 20)))
-    assert 2 <= drain(scheduler).index(dear) <= 4
+    first = scheduler.pop()
+    dear, next_dear = (Item(100 + n, adapter="dear", cost=4 * QUANTUM) for n in range(2))
+    push(scheduler, [dear, next_dear])
+    popped = drain(scheduler)
+    assert first == Item(1, adapter="cheap")
+    assert popped.index(dear) == 0
+    assert 3 <= popped.index(next_dear) <= 5
+
+
+def test_a_flow_in_debt_is_not_fresh_when_it_comes_again() -> None:
+    scheduler: Scheduler[Item] = Scheduler()
+    push(scheduler, (Item(n, adapter="backlog") for n in range(1, 20)))
+    push(scheduler, [Item(100, adapter="dear", cost=8 * QUANTUM)])
+    while scheduler.pop() != Item(100, adapter="dear", cost=8 * QUANTUM):
+        pass
+    assert scheduler.pop() is not None
+    push(scheduler, [Item(101, adapter="dear")])
+    assert not scheduler.is_next_fresh
+    assert drain(scheduler).index(Item(101, adapter="dear")) >= 5
 
 
 def test_what_is_held_is_left_out_and_the_others_go() -> None:
