@@ -4,8 +4,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-# Parts that don't need each other are set up side by side: models train while Maven fetches.
-MAKEFLAGS += --no-builtin-rules --no-print-directory --jobs=3
+# Parts that don't need each other are made side by side: models train while Maven fetches.
+MAKEFLAGS += --no-builtin-rules --no-print-directory --jobs=5
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -31,12 +31,12 @@ IMPORTED := .venv/.imported .venv-worker/.imported-$(WORKER)
 
 # What needs vLLM or PEFT in the test's own process runs in the worker environment.
 WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
-# Most tests wait for something: three lanes side by side take little more than the longest one.
-# What these two don't name is in the third.
+# Most tests wait for something: four lanes side by side take little more than the longest one.
+# What these don't name is in the last, and only the first needs the worker environment and models.
 VLLM := $(wildcard tests/e2e tests/chaos/test_promise_vllm.py \
   tests/integration/worker/test_vllm_faults.py)
-FAULTS := $(wildcard tests/unit tests/chaos tests/integration/broker_faults \
-  tests/integration/versions tests/integration/security)
+FAULTS := $(wildcard tests/chaos tests/integration/broker_faults tests/integration/security)
+UNITS := $(wildcard tests/unit tests/integration/versions)
 REST := $(wildcard tests)
 IN_NO_LANE := $(WORKER_SUITES) tests/system
 
@@ -57,10 +57,11 @@ demo: models $(IMPORTED) ## Start everything and watch queries find their adapte
 
 ##@ Develop
 .PHONY: test test-system lint dashboards soak chaos bench bench-selection bench-scale lock clean distclean
-test: test-vllm test-faults test-rest ## Checks and every test
+test: test-vllm lint test-faults test-units test-rest ## Checks and every test
 
-.PHONY: test-vllm test-faults test-rest
-test-vllm test-faults test-rest: setup models lint
+.PHONY: test-vllm test-faults test-units test-rest
+test-vllm: setup models
+test-faults test-units test-rest: $(STREAMS) $(BROKER)
 test-vllm:
 	@status=0; \
 	$(call pytest,.venv-worker,$(WORKER_SUITES)) || status=1; \
@@ -68,8 +69,10 @@ test-vllm:
 	exit $$status
 test-faults:
 	@$(call pytest,.venv,$(FAULTS) $(call ignoring,$(IN_NO_LANE) $(VLLM)))
+test-units:
+	@$(call pytest,.venv,$(UNITS) $(call ignoring,$(IN_NO_LANE) $(VLLM)))
 test-rest:
-	@$(call pytest,.venv,$(REST) $(call ignoring,$(IN_NO_LANE) $(VLLM) $(FAULTS)))
+	@$(call pytest,.venv,$(REST) $(call ignoring,$(IN_NO_LANE) $(VLLM) $(FAULTS) $(UNITS)))
 
 test-system: setup ## With Debian's Prometheus, kcat, Chromium; fetches what is missing, as root
 	@tests/system/install
@@ -132,9 +135,9 @@ distclean: clean ## Remove the environments, the broker and the models too
 ignoring = $(patsubst %,--ignore=%,$(1))
 
 # $(call pytest,ENVIRONMENT,PATHS): nothing to run, or nothing collected (5), is no failure. Lanes
-# write whole lines.
+# write whole lines. On a busy machine threads of one BLAS wait for each other.
 define pytest
-$(if $(strip $(2)),{ { $(1)/bin/python -m pytest $(2) $(ARGS) || [ $$? -eq 5 ]; } | sed -u ''; },true)
+$(if $(strip $(2)),{ { OPENBLAS_NUM_THREADS=1 $(1)/bin/python -m pytest $(2) $(ARGS) || [ $$? -eq 5 ]; } | sed -u ''; },true)
 endef
 
 # --- set-up ---------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """How many requests the engine has at once, and who goes next."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from schemas.records import InferenceRequest
 _ANSWER_TOKENS = 256
 #: About the characters of a token in German and English.
 _CHARACTERS = 4
+#: An adapter that had so many turns in a row is alone: nobody needs what it would leave free.
+_ALONE_AFTER = 500
 
 
 @dataclass(eq=False, slots=True)
@@ -23,6 +25,7 @@ class _Turn:
     """
 
     granted: "asyncio.Future[bool]"
+    adapter: str | None
     is_alone: bool
 
 
@@ -31,16 +34,24 @@ class Admission:
 
     Where the engine has more of them than it runs, what waits there has left that order. So
     `overtaking` more may join them whose adapter has been idle, and are to go before them.
+    While others ask, too, an adapter that has more than half of the places begins no more where
+    `unreserved` requests run: who comes next finds a place free.
     A request that has crashed an engine runs alone: should it do so again, it is known which.
     """
 
-    def __init__(self, places: int, overtaking: int = 0) -> None:
+    def __init__(self, places: int, overtaking: int = 0, unreserved: int | None = None) -> None:
         self._places = places
         self._overtaking = overtaking
+        self._unreserved = places + overtaking if unreserved is None else unreserved
         self._scheduler: Scheduler[_Turn] = Scheduler()
         self._returning: deque[_Turn] = deque()
         self._suspects: deque[_Turn] = deque()
         self._running = 0
+        self._running_of: Counter[str | None] = Counter()
+        self._dominant: set[str | None] = set()
+        self._bounded: set[str | None] = set()
+        self._latest: str | None = None
+        self._in_a_row = 0
         self._is_alone = False
         self._is_paused = False
         self._on_crowded: Callable[[], None] = lambda: None
@@ -96,7 +107,8 @@ class Admission:
 
         It is told whether it goes before what waits in the engine.
         """
-        turn = _Turn(asyncio.get_running_loop().create_future(), request.crashes > 0)
+        granted = asyncio.get_running_loop().create_future()
+        turn = _Turn(granted, request.routing.adapter, request.crashes > 0)
         self._queue(turn, request, has_waited)
         self._give_turns()
         if turn.is_alone or not turn.granted.done():
@@ -131,6 +143,8 @@ class Admission:
 
     def _end(self, turn: _Turn) -> None:
         self._running -= 1
+        self._running_of[turn.adapter] -= 1
+        self._bound(turn.adapter)
         if turn.is_alone:
             self._is_alone = False
         self._give_turns()
@@ -157,8 +171,31 @@ class Admission:
             if turn.granted.cancelled():
                 continue  # it has given up a moment ago, and is yet to notice
             self._is_alone = turn.is_alone
-            self._running += 1
+            self._begin(turn)
             turn.granted.set_result(overtakes)
+
+    def _begin(self, turn: _Turn) -> None:
+        self._running += 1
+        self._running_of[turn.adapter] += 1
+        self._in_a_row = self._in_a_row + 1 if turn.adapter == self._latest else 1
+        self._latest = turn.adapter
+        self._bound(turn.adapter)
+
+    def _bound(self, adapter: str | None) -> None:
+        """Leaves who has most places out of the order where it has to leave the others free."""
+        if 2 * self._running_of[adapter] > self._unreserved:
+            self._dominant.add(adapter)
+        else:
+            self._dominant.discard(adapter)
+        if not self._running_of[adapter]:
+            del self._running_of[adapter]
+        is_full = self._running >= self._unreserved and self._in_a_row < _ALONE_AFTER
+        bounded = set(self._dominant) if is_full else set()
+        for one in self._bounded - bounded:
+            self._scheduler.free(one, as_idle=False)
+        for one in bounded - self._bounded:
+            self._scheduler.hold(one)
+        self._bounded = bounded
 
 
 def estimated_tokens(request: InferenceRequest) -> float:

@@ -113,10 +113,10 @@ class RoundRobin(Generic[T]):
         if flow is not None:
             self._held[name] = flow
 
-    def free(self, name: Hashable) -> None:
-        """Lets a flow go again, as one that has been idle."""
+    def free(self, name: Hashable, *, as_idle: bool = True) -> None:
+        """Lets a flow go again, as one that has been idle or as the last of the others."""
         if (flow := self._held.pop(name, None)) is not None:
-            self._fresh[name] = flow
+            (self._fresh if as_idle else self._busy)[name] = flow
 
     @property
     def is_holding(self) -> bool:

@@ -25,7 +25,7 @@ class Scheduler(Generic[T]):
     def __init__(self) -> None:
         self._bands: dict[int, RoundRobin[T]] = {}
         self._entries: dict[T, Entry[T]] = {}
-        self._held: Counter[str] = Counter()
+        self._held: Counter[str | None] = Counter()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -67,19 +67,19 @@ class Scheduler(Generic[T]):
         entry.is_removed = True
         return True
 
-    def hold(self, adapter: str) -> None:
+    def hold(self, adapter: str | None) -> None:
         """Leaves the adapter's items out until `free` has been called as often."""
         self._held[adapter] += 1
         for band in self._bands.values():
             band.hold(adapter)
 
-    def free(self, adapter: str) -> None:
-        """Takes one `hold` back."""
+    def free(self, adapter: str | None, *, as_idle: bool = True) -> None:
+        """Takes one `hold` back; after the last one its items go as if it had been idle, or not."""
         self._held[adapter] -= 1
         if not self._held[adapter]:
             del self._held[adapter]
             for band in self._bands.values():
-                band.free(adapter)
+                band.free(adapter, as_idle=as_idle)
 
     def _next_band(self) -> RoundRobin[T] | None:
         for priority in sorted(self._bands, reverse=True):

@@ -93,13 +93,7 @@ class WorkerProcess(Process):
             schemas = await started(WriterSchemas(settings, codec), parts)
             follower = await started(RegistryFollower(settings, codec), parts)
             chunks = await started(ChunkSender(settings, codec), parts)
-            batch = self._limits.max_num_seqs
-            # A few wait in the engine: their places are taken the moment that they are free.
-            ahead = max(1, batch // 8)
-            if settings.max_running:
-                admission = Admission(settings.max_running)
-            else:
-                admission = Admission(batch + ahead, overtaking=ahead)
+            admission = settings.admission(self._limits.max_num_seqs)
             files = await self._open_files()
             store = await self._open_store(files, admission)
             prefetcher = self._prefetch(store, files, admission, follower.registry)

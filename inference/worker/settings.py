@@ -1,12 +1,14 @@
 """What a worker can be told; from `LORELAY_*` variables or a file."""
 
 import os
+from math import isqrt
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ByteSize, Field, field_validator
 from pydantic_settings import NoDecode
 
+from inference.scheduling.admission import Admission
 from streams.process import ProcessSettings
 from streams.registry.remote.settings import RemoteSettings
 
@@ -14,6 +16,10 @@ from streams.registry.remote.settings import RemoteSettings
 def _cache_folder() -> Path:
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(caches) / "lorelay" / "adapters"
+
+
+#: Of fewer places each one is worth too much to be left free.
+_LARGE_BATCH = 16
 
 
 class WorkerSettings(ProcessSettings, RemoteSettings):
@@ -56,6 +62,13 @@ class WorkerSettings(ProcessSettings, RemoteSettings):
         description="Requests that the engine has at once; 0: its batch and an eighth more, "
         "and another eighth for adapters that have been idle.",
     )
+    reserved_places: int | None = Field(
+        default=None,
+        ge=0,
+        description="Places in the engine's batch that an adapter with more than half of them "
+        "leaves free while others ask, too: these wait less beside it. Default: half the root of "
+        "the batch (of 16 two, of 256 eight), none of a batch below 16.",
+    )
     stall_seconds: float = Field(
         default=120.0,
         gt=0,
@@ -75,6 +88,21 @@ class WorkerSettings(ProcessSettings, RemoteSettings):
     heartbeat_seconds: float = Field(
         default=5.0, gt=0, description="How often the worker's state goes to the workers topic."
     )
+
+    def admission(self, batch: int) -> Admission:
+        """Who has an engine with such a batch.
+
+        An eighth of the batch waits in the engine: whatever is free there is taken at once.
+        """
+        ahead = 0 if self.max_running else max(1, batch // 8)
+        places = self.max_running or batch + ahead
+        reserved = self.reserved_places
+        if reserved is None:
+            # What comes at random needs some room that grows with the root of the whole (Halfin
+            # and Whitt, "Heavy-traffic limits for queues with many exponential servers", 1981).
+            reserved = isqrt(batch) // 2 if batch >= _LARGE_BATCH else 0
+        unreserved = max(1, min(places, batch) - reserved) if reserved else None
+        return Admission(places, overtaking=ahead, unreserved=unreserved)
 
     @field_validator("adapter_roots", mode="before")
     @classmethod

@@ -69,7 +69,7 @@ def eventually(find: Callable[[], T | None], what: str) -> T:
     deadline = time.monotonic() + _SECONDS
     while not (found := find()):
         assert time.monotonic() < deadline, f"never came: {what}"
-        time.sleep(0.02)
+        time.sleep(0.05)
     return found
 
 

@@ -207,7 +207,7 @@ def eventually(find: Callable[[], T | None], what: str, seconds: float = _SECOND
     deadline = time.monotonic() + seconds
     while (found := find()) is None:
         assert time.monotonic() < deadline, f"never came: {what}"
-        time.sleep(0.05)
+        time.sleep(0.2)
     return found
 
 

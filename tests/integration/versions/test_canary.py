@@ -18,7 +18,7 @@ PATIENCE = 150.0
 
 
 @contextmanager
-def queries(versions: RunningVersions, family: str, per_second: int = 60) -> Iterator[list[str]]:
+def queries(versions: RunningVersions, family: str, per_second: int = 40) -> Iterator[list[str]]:
     """Queries to the family all the while, each of a session of its own; their ids."""
     ids: list[str] = []
     is_over = threading.Event()
@@ -48,8 +48,8 @@ def break_files(versions: RunningVersions, key: str) -> None:
 
 
 def events(versions: RunningVersions, family: str) -> list[LifecycleEvent]:
-    lines = versions.lorelay("history", family, "--json").out.splitlines()
-    return [versions.codec.decode(LifecycleEvent, line.encode()) for line in lines]
+    found = versions.read(versions.topics.lifecycle, LifecycleEvent)
+    return [event for event in found if event.family == family]
 
 
 def ending(versions: RunningVersions, family: str, started: int) -> LifecycleEvent:

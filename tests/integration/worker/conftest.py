@@ -159,7 +159,7 @@ def eventually(find: Callable[[], T | None], what: str) -> T:
     deadline = time.monotonic() + _SECONDS
     while (found := find()) is None:
         assert time.monotonic() < deadline, f"never came: {what}"
-        time.sleep(0.05)
+        time.sleep(0.1)
     return found
 
 

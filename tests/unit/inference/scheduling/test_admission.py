@@ -269,3 +269,61 @@ async def test_nobody_overtakes_a_suspect() -> None:
     assert runs.begun == [1, 2]
     await runs.end(2)
     assert runs.begun == [1, 2, 3]
+
+
+async def test_a_busy_adapter_leaves_places_free_for_others_and_these_take_them_at_once() -> None:
+    runs = Runs(Admission(6, unreserved=4))
+    runs.add(*BACKLOG)
+    await settle()
+    assert runs.begun == [1, 2, 3, 4]
+    runs.add(*(request(20 + n, adapter=f"other{n}") for n in range(3)))
+    await settle()
+    assert runs.begun == [1, 2, 3, 4, 20, 21]
+    # All are taken: the busy one begins nothing before there is one free besides.
+    await runs.end(1)
+    assert runs.begun[-1] == 22
+    for number in (20, 21):
+        await runs.end(number)
+    assert runs.begun[-1] == 22
+    await runs.end(22)
+    assert runs.begun[-1] == 5
+
+
+async def test_two_busy_adapters_leave_nothing_free() -> None:
+    runs = Runs(Admission(6, unreserved=4))
+    runs.add(*(request(n, adapter="ab"[n % 2]) for n in range(1, 20)))
+    await settle()
+    assert runs.admission.running == 6
+
+
+async def test_an_adapter_that_nobody_asks_beside_has_all_places() -> None:
+    runs = Runs(Admission(6, unreserved=4))
+    for number in range(1, 501):
+        runs.add(request(number))
+        await settle()
+        await runs.end(number)
+    runs.add(*(request(number) for number in range(501, 520)))
+    await settle()
+    assert runs.admission.running == 6
+    # Once somebody else has come, places are left for the next one.
+    runs.add(request(600, adapter="other"))
+    await settle()
+    for number in (501, 502):
+        await runs.end(number)
+    assert runs.begun[-2:] == [507, 600]
+    for number in (600, 503):
+        await runs.end(number)
+    assert (runs.begun[-1], runs.admission.running) == (600, 4)
+    await runs.end(504)
+    assert (runs.begun[-1], runs.admission.running) == (508, 4)
+
+
+async def test_whoever_runs_alone_bounds_nobody_afterwards() -> None:
+    runs = Runs(Admission(4, unreserved=2))
+    runs.add(request(1, crashes=1), *(request(number) for number in range(2, 9)))
+    await settle()
+    await runs.end(1)
+    for number in range(2, 9):
+        await runs.end(number)
+    assert sorted(runs.begun) == list(range(1, 9))
+    assert (runs.admission.running, runs.admission.waiting) == (0, 0)
