@@ -49,7 +49,8 @@ def run(plan: Plan) -> None:
             alone = _waits(plan, stack, others, rare, seconds, rng)
             beside = _waits(plan, stack, mixed, _RATE, seconds, rng)
             # All that is read goes to the engine at once, which serves it as it came.
-            in_order = _waits(plan, stack, mixed, _RATE, seconds, rng, max_running=10_000)
+            none = {"max_running": 10_000, "reserved_places": 0}
+            in_order = _waits(plan, stack, mixed, _RATE, seconds, rng, **none)
             for name, p95 in (
                 ("others alone", alone),
                 ("others beside a hot adapter", beside),
