@@ -35,8 +35,9 @@ WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
 # What these don't name is in the last, and only the first needs the worker environment and models.
 VLLM := $(wildcard tests/e2e tests/chaos/test_promise_vllm.py \
   tests/integration/worker/test_vllm_faults.py)
-FAULTS := $(wildcard tests/chaos tests/integration/broker_faults tests/integration/security)
-UNITS := $(wildcard tests/unit tests/integration/versions)
+FAULTS := $(wildcard tests/chaos \
+  $(addprefix tests/integration/,broker_faults router security))
+UNITS := $(wildcard tests/unit $(addprefix tests/integration/,sink tracing versions))
 REST := $(wildcard tests)
 IN_NO_LANE := $(WORKER_SUITES) tests/system
 
