@@ -40,14 +40,20 @@ async def test_a_token_is_a_word() -> None:
     assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (4, 3)
 
 
-async def test_higher_priorities_are_served_first() -> None:
+async def test_higher_priorities_are_served_first_and_among_equals_who_overtakes() -> None:
     engine = await started(max_num_seqs=1)
-    order: list[int] = []
+    order: list[str] = []
 
-    async def ask(priority: int, overtakes: bool = False) -> None:
-        asked = Generation(f"{priority}{overtakes}", "x", priority=priority, overtakes=overtakes)
-        await complete(engine, asked)
-        order.append(priority)
+    async def ask(name: str, priority: int, overtakes: bool = False) -> None:
+        await complete(engine, Generation(name, "x", priority=priority, overtakes=overtakes))
+        order.append(name)
 
-    await asyncio.gather(*(ask(priority) for priority in (5, 1, 9, 7)))
-    assert order == [5, 9, 7, 1]
+    await asyncio.gather(
+        ask("running", 5),
+        ask("low", 1),
+        ask("equal", 5),
+        ask("highest", 9),
+        ask("overtaking", 5, overtakes=True),
+        ask("high", 7),
+    )
+    assert order == ["running", "highest", "high", "overtaking", "equal", "low"]
