@@ -29,7 +29,7 @@ class RouterSettings(ProcessSettings):
         "encoded again; 0 keeps none.",
     )
     router_batch: int = Field(
-        default=128, ge=1, description="Queries that are encoded and selected together, at most."
+        default=256, ge=1, description="Queries that are encoded and selected together, at most."
     )
     router_pending: int = Field(
         default=2048, ge=1, description="Queries read and not committed, at most: back-pressure."
