@@ -17,7 +17,7 @@ FALSE_REJECT = 0.05
 # A decision's probability is stated for queries on and off topic that are equally frequent.
 STRANGERS = 0.5
 
-# As many queries as a busy router decides on together.
+# Queries that are decided on together; a busy router takes up to twice as many.
 BATCH = 128
 
 
