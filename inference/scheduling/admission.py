@@ -1,6 +1,7 @@
 """How many requests the engine has at once, and who goes next."""
 
 import asyncio
+import math
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -25,7 +26,7 @@ class _Turn:
     """
 
     granted: "asyncio.Future[bool]"
-    adapter: str | None
+    flow: tuple[int, str | None]
     is_alone: bool
 
 
@@ -34,22 +35,21 @@ class Admission:
 
     Where the engine has more of them than it runs, what waits there has left that order. So
     `overtaking` more may join them whose adapter has been idle, and are to go before them.
-    While others ask, too, an adapter that has more than half of the places begins no more where
-    `unreserved` requests run: who comes next finds a place free.
+    While others ask, too, an adapter that has more than half of the places begins no more of that
+    priority where `unreserved` requests run: who comes next finds a place free.
     A request that has crashed an engine runs alone: should it do so again, it is known which.
     """
 
-    def __init__(self, places: int, overtaking: int = 0, unreserved: int | None = None) -> None:
+    def __init__(self, places: int, overtaking: int = 0, unreserved: float = math.inf) -> None:
         self._places = places
         self._overtaking = overtaking
-        self._unreserved = places + overtaking if unreserved is None else unreserved
+        self._unreserved = unreserved
         self._scheduler: Scheduler[_Turn] = Scheduler()
         self._returning: deque[_Turn] = deque()
         self._suspects: deque[_Turn] = deque()
         self._running = 0
-        self._running_of: Counter[str | None] = Counter()
-        self._dominant: set[str | None] = set()
-        self._bounded: set[str | None] = set()
+        self._running_of: Counter[tuple[int, str | None]] = Counter()
+        self._dominant: set[tuple[int, str | None]] = set()
         self._latest: str | None = None
         self._in_a_row = 0
         self._is_alone = False
@@ -108,7 +108,8 @@ class Admission:
         It is told whether it goes before what waits in the engine.
         """
         granted = asyncio.get_running_loop().create_future()
-        turn = _Turn(granted, request.routing.adapter, request.crashes > 0)
+        flow = (request.query.priority, request.routing.adapter)
+        turn = _Turn(granted, flow, request.crashes > 0)
         self._queue(turn, request, has_waited)
         self._give_turns()
         if turn.is_alone or not turn.granted.done():
@@ -143,8 +144,8 @@ class Admission:
 
     def _end(self, turn: _Turn) -> None:
         self._running -= 1
-        self._running_of[turn.adapter] -= 1
-        self._bound(turn.adapter)
+        self._running_of[turn.flow] -= 1
+        self._bound(turn.flow)
         if turn.is_alone:
             self._is_alone = False
         self._give_turns()
@@ -176,26 +177,22 @@ class Admission:
 
     def _begin(self, turn: _Turn) -> None:
         self._running += 1
-        self._running_of[turn.adapter] += 1
-        self._in_a_row = self._in_a_row + 1 if turn.adapter == self._latest else 1
-        self._latest = turn.adapter
-        self._bound(turn.adapter)
+        self._running_of[turn.flow] += 1
+        _, adapter = turn.flow
+        self._in_a_row = self._in_a_row + 1 if adapter == self._latest else 1
+        self._latest = adapter
+        self._bound(turn.flow)
 
-    def _bound(self, adapter: str | None) -> None:
+    def _bound(self, flow: tuple[int, str | None]) -> None:
         """Leaves who has most places out of the order where it has to leave the others free."""
-        if 2 * self._running_of[adapter] > self._unreserved:
-            self._dominant.add(adapter)
+        if 2 * self._running_of[flow] > self._unreserved:
+            self._dominant.add(flow)
         else:
-            self._dominant.discard(adapter)
-        if not self._running_of[adapter]:
-            del self._running_of[adapter]
+            self._dominant.discard(flow)
+        if not self._running_of[flow]:
+            del self._running_of[flow]
         is_full = self._running >= self._unreserved and self._in_a_row < _ALONE_AFTER
-        bounded = set(self._dominant) if is_full else set()
-        for one in self._bounded - bounded:
-            self._scheduler.free(one, as_idle=False)
-        for one in bounded - self._bounded:
-            self._scheduler.hold(one)
-        self._bounded = bounded
+        self._scheduler.bound(set(self._dominant) if is_full else set())
 
 
 def estimated_tokens(request: InferenceRequest) -> float:

@@ -18,14 +18,15 @@ T = TypeVar("T", bound=Hashable)
 class Scheduler(Generic[T]):
     """Items by priority (the highest number first), adapter and tenant.
 
-    It holds no work back by itself: as long as something waits, of an adapter that nobody holds,
-    `pop` gives something.
+    It holds no work back by itself: as long as something waits, of an adapter that is neither held
+    nor bound, `pop` gives something.
     """
 
     def __init__(self) -> None:
         self._bands: dict[int, RoundRobin[T]] = {}
         self._entries: dict[T, Entry[T]] = {}
-        self._held: Counter[str | None] = Counter()
+        self._held: Counter[str] = Counter()
+        self._bounded: set[tuple[int, str | None]] = set()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -40,7 +41,7 @@ class Scheduler(Generic[T]):
         if band is None:
             band = self._bands[priority] = RoundRobin(depth=2)
         band.push((adapter, tenant), entry)
-        if adapter in self._held:
+        if adapter in self._held or (priority, adapter) in self._bounded:
             band.hold(adapter)
 
     @property
@@ -67,25 +68,41 @@ class Scheduler(Generic[T]):
         entry.is_removed = True
         return True
 
-    def hold(self, adapter: str | None) -> None:
+    def hold(self, adapter: str) -> None:
         """Leaves the adapter's items out until `free` has been called as often."""
         self._held[adapter] += 1
         for band in self._bands.values():
             band.hold(adapter)
 
-    def free(self, adapter: str | None, *, as_idle: bool = True) -> None:
-        """Takes one `hold` back; after the last one its items go as if it had been idle, or not."""
+    def free(self, adapter: str) -> None:
+        """Takes one `hold` back; after the last one its items go as if it had been idle."""
         self._held[adapter] -= 1
         if not self._held[adapter]:
             del self._held[adapter]
-            for band in self._bands.values():
-                band.free(adapter, as_idle=as_idle)
+            for priority, band in self._bands.items():
+                if (priority, adapter) not in self._bounded:
+                    band.free(adapter)
+
+    def bound(self, flows: set[tuple[int, str | None]]) -> None:
+        """Leaves these adapters out, each within its priority, and no others any more.
+
+        Nothing of a lower priority goes before what waits there: only its equals may.
+        """
+        before, self._bounded = self._bounded, flows
+        for priority, adapter in before - flows:
+            if priority in self._bands and adapter not in self._held:
+                self._bands[priority].free(adapter, as_idle=False)
+        for priority, adapter in flows - before:
+            if priority in self._bands:
+                self._bands[priority].hold(adapter)
 
     def _next_band(self) -> RoundRobin[T] | None:
         for priority in sorted(self._bands, reverse=True):
             band = self._bands[priority]
             if band.head() is not None:
                 return band
+            if any((priority, adapter) in self._bounded for adapter in band.upcoming()):
+                return None
             if not band.is_holding:
                 del self._bands[priority]
         return None

@@ -1,7 +1,7 @@
 """What a worker can be told; from `LORELAY_*` variables or a file."""
 
 import os
-from math import isqrt
+from math import inf, isqrt
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -101,7 +101,7 @@ class WorkerSettings(ProcessSettings, RemoteSettings):
             # What comes at random needs some room that grows with the root of the whole (Halfin
             # and Whitt, "Heavy-traffic limits for queues with many exponential servers", 1981).
             reserved = isqrt(batch) // 2 if batch >= _LARGE_BATCH else 0
-        unreserved = max(1, min(places, batch) - reserved) if reserved else None
+        unreserved = max(1, min(places, batch) - reserved) if reserved else inf
         return Admission(places, overtaking=ahead, unreserved=unreserved)
 
     @field_validator("adapter_roots", mode="before")

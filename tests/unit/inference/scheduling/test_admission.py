@@ -327,3 +327,24 @@ async def test_whoever_runs_alone_bounds_nobody_afterwards() -> None:
         await runs.end(number)
     assert sorted(runs.begun) == list(range(1, 9))
     assert (runs.admission.running, runs.admission.waiting) == (0, 0)
+
+
+async def test_places_left_free_are_for_higher_priorities_of_the_busy_adapter_too() -> None:
+    runs = Runs(Admission(6, unreserved=4))
+    runs.add(*BACKLOG)
+    await settle()
+    runs.add(request(30, priority=9), request(31, adapter="other", priority=9))
+    await settle()
+    assert runs.begun == [1, 2, 3, 4, 30, 31]
+
+
+async def test_nothing_of_a_lower_priority_takes_what_a_busy_adapter_leaves_free() -> None:
+    runs = Runs(Admission(6, unreserved=4))
+    runs.add(*(request(number, priority=9) for number in range(1, 18)))
+    await settle()
+    runs.add(request(30, adapter="other", priority=1))
+    await settle()
+    assert runs.begun == [1, 2, 3, 4]
+    runs.add(request(31, adapter="other", priority=9))
+    await settle()
+    assert runs.begun == [1, 2, 3, 4, 31]
