@@ -45,7 +45,7 @@ def test_every_recorded_figure_is_there(prometheus: Prometheus) -> None:
     }
     until(lambda: recorded <= prometheus.names(), f"all of {sorted(recorded)}")
     shares = prometheus.query("adapter:lorelay_response_errors:ratio5m")
-    assert all(0 <= float(sample["value"][1]) <= 1 for sample in shares)
+    assert all(0 <= float(sample["value"][1]) <= 1 for sample in shares), shares
 
 
 def test_every_documented_metric_is_scraped_or_explained(prometheus: Prometheus) -> None:
