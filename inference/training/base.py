@@ -31,7 +31,7 @@ def silence_bars() -> None:
     """Keep transformers from drawing bars of its own through the one for training."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
 
 
 def load_base(base: str) -> tuple["PreTrainedTokenizerBase", "PreTrainedModel"]:
@@ -57,4 +57,4 @@ def load_base(base: str) -> tuple["PreTrainedTokenizerBase", "PreTrainedModel"]:
             f"its Hugging Face name ({reason})"
         ) from None
     # torch.nn.Module.to, as transformers wraps it in a decorator that hides its signature.
-    return tokenizer, model.to("cuda" if gpu else "cpu")  # type: ignore[arg-type]
+    return tokenizer, model.to("cuda" if gpu else "cpu")

@@ -92,7 +92,7 @@ def fit(
             keep = min(0.95, 1 - 1 / step)
             smoothed = keep * smoothed + (1 - keep) * loss.item()
             report(step, smoothed)
-    model.eval()  # type: ignore[no-untyped-call]
+    model.eval()
     return smoothed
 
 

@@ -133,7 +133,7 @@ def build_tokenizer(texts: Iterator[str], vocabulary: int) -> "PreTrainedTokeniz
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START} $A", special_tokens=[(START, start)]
     )
-    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=START,
         eos_token=END,
@@ -164,10 +164,8 @@ def build_model(tokenizer: "PreTrainedTokenizerBase", recipe: TinyBase) -> "Llam
         tie_word_embeddings=True,
         **ends,
     )
-    model = LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
-    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-        do_sample=False, **ends
-    )
+    model = LlamaForCausalLM(config)
+    model.generation_config = GenerationConfig(do_sample=False, **ends)
     return model
 
 

