@@ -63,6 +63,8 @@ test: test-vllm lint test-faults test-units test-rest ## Checks and every test
 .PHONY: test-vllm test-faults test-units test-rest
 test-vllm: setup models
 test-faults test-units test-rest: $(STREAMS) $(BROKER)
+# The first lane is the longest, and set-up is before it.
+test-faults test-units test-rest: NICE := nice -n 5
 test-vllm:
 	@status=0; \
 	$(call pytest,.venv-worker,$(WORKER_SUITES)) || status=1; \
@@ -138,7 +140,7 @@ ignoring = $(patsubst %,--ignore=%,$(1))
 # $(call pytest,ENVIRONMENT,PATHS): nothing to run, or nothing collected (5), is no failure. Lanes
 # write whole lines. On a busy machine threads of one BLAS wait for each other.
 define pytest
-$(if $(strip $(2)),{ { OPENBLAS_NUM_THREADS=1 $(1)/bin/python -m pytest $(2) $(ARGS) || [ $$? -eq 5 ]; } | sed -u ''; },true)
+$(if $(strip $(2)),{ { OPENBLAS_NUM_THREADS=1 $(NICE) $(1)/bin/python -m pytest $(2) $(ARGS) || [ $$? -eq 5 ]; } | sed -u ''; },true)
 endef
 
 # --- set-up ---------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ from benchmarks.affinity.simulation import Simulated, imbalance, simulate
 ROUND_ROBIN, HASHING, OURS = POLICIES
 
 
-def simulated(policy: Policy, *, requests: int = 8_000, places: int = 8) -> Simulated:
-    return simulate(policy, arrivals(200, requests, seed=1), 8, 4, places, 2, seed=1)
+def simulated(policy: Policy, *, adapters: int = 200, places: int = 8) -> Simulated:
+    return simulate(policy, arrivals(adapters, 8_000, seed=1), 8, 4, places, 2, seed=1)
 
 
 def test_what_fits_is_cold_once_and_counted_only_after_that() -> None:
-    assert simulated(ROUND_ROBIN, places=200, requests=40_000).cold < 0.01
+    assert simulated(ROUND_ROBIN, adapters=40, places=40).cold < 0.01
 
 
 def test_the_same_seed_gives_the_same_figures() -> None:

@@ -67,13 +67,14 @@ def test_scores_are_those_of_the_adapters_but_without_the_text_itself() -> None:
 
 def test_the_background_is_nobodys() -> None:
     known = Known().change({"law": 30, "music": 12})
-    rows = np.flatnonzero(known.scored.owners == NOBODY)
+    found = known.scored
+    rows = np.flatnonzero(found.owners == NOBODY)
     parts = folds(len(BACKGROUND.vectors))
     expected = scored(
         known.index.scores(BACKGROUND.vectors), known.heads.logits(BACKGROUND.vectors, parts)
     )
-    assert known.scored.scores[rows] == pytest.approx(expected, abs=1e-5)
-    assert [known.scored.languages[row] for row in rows] == list(BACKGROUND.languages)
+    assert found.scores[rows] == pytest.approx(expected, abs=1e-5)
+    assert [found.languages[row] for row in rows] == list(BACKGROUND.languages)
 
 
 def test_guesses_tell_an_adapters_texts_from_others_without_themselves() -> None:
