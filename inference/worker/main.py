@@ -217,7 +217,7 @@ class WorkerProcess(Process):
             topics.requests,
             serving,
             ConsumerOptions(
-                max_in_flight=settings.max_in_flight or max(1024, 16 * self._limits.max_num_seqs),
+                max_in_flight=settings.max_in_flight or max(4096, 16 * self._limits.max_num_seqs),
                 linger_seconds=settings.flush_linger,
                 session_timeout=settings.session_timeout,
                 instance_id=settings.instance,

@@ -54,7 +54,7 @@ class WorkerSettings(ProcessSettings, RemoteSettings):
         default=0,
         ge=0,
         description="Requests read and not answered, to choose the next one from; 0: sixteen "
-        "times the engine's batch, 1,024 at least.",
+        "times the engine's batch, 4,096 at least.",
     )
     max_running: int = Field(
         default=0,
