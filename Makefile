@@ -5,7 +5,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 # Parts that don't need each other are made side by side: models train while Maven fetches.
-MAKEFLAGS += --no-builtin-rules --no-print-directory --jobs=6
+MAKEFLAGS += --no-builtin-rules --no-print-directory --jobs=5
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -31,13 +31,12 @@ IMPORTED := .venv/.imported .venv-worker/.imported-$(WORKER)
 
 # What needs vLLM or PEFT in the test's own process runs in the worker environment.
 WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
-# Most tests wait for something: five lanes side by side take little more than the longest one.
-# What these don't name is in the last. The first needs all that there is to set up, the second the
-# worker environment, the others neither that nor models.
+# Most tests wait for something: four lanes side by side take little more than the longest one.
+# What these don't name is in the last, and only the first needs the worker environment and models.
 VLLM := $(wildcard tests/e2e tests/chaos/test_promise_vllm.py \
   tests/integration/worker/test_vllm_faults.py)
 FAULTS := $(wildcard tests/chaos \
-  $(addprefix tests/integration/,broker_faults client registry router security))
+  $(addprefix tests/integration/,broker_faults registry router security))
 UNITS := $(wildcard tests/unit $(addprefix tests/integration/,sink tracing versions))
 REST := $(wildcard tests)
 IN_NO_LANE := $(WORKER_SUITES) tests/system
@@ -59,19 +58,19 @@ demo: models $(IMPORTED) ## Start everything and watch queries find their adapte
 
 ##@ Develop
 .PHONY: test test-system lint dashboards soak chaos bench bench-selection bench-scale lock clean distclean
-LANES := test-vllm test-worker test-faults test-units test-rest
+LANES := test-vllm test-faults test-units test-rest
 test: $(LANES) lint ## Checks and every test
 
 .PHONY: $(LANES)
 test-vllm: setup models
-test-worker: $(WORKER_ENV)
 test-faults test-units test-rest: $(STREAMS) $(BROKER)
 # The first lane is the longest, and set-up is before it.
-test-worker test-faults test-units test-rest: NICE := nice -n 5
+test-faults test-units test-rest: NICE := nice -n 5
 test-vllm:
-	@$(call pytest,.venv,$(VLLM))
-test-worker:
-	@$(call pytest,.venv-worker,$(WORKER_SUITES))
+	@status=0; \
+	$(call pytest,.venv-worker,$(WORKER_SUITES)) || status=1; \
+	$(call pytest,.venv,$(VLLM)) || status=1; \
+	exit $$status
 test-faults:
 	@$(call pytest,.venv,$(FAULTS) $(call ignoring,$(IN_NO_LANE) $(VLLM)))
 test-units:

@@ -90,11 +90,12 @@ class QueryClient:
         try:
             await asyncio.gather(self._consumer.start(), self._producer.start())
             await self._listen()
-        except (KafkaError, LorelayError) as error:
+        except KafkaError as error:
             await self._disconnect()
-            if isinstance(error, LorelayError):
-                raise
             raise await unreachable(self._settings, error) from error
+        except BaseException:  # who is cancelled leaves no connection open either
+            await self._disconnect()
+            raise
         self._reading = asyncio.create_task(self._read())
         return self
 
@@ -270,6 +271,15 @@ class QueryClient:
         return self._schemas
 
     async def _disconnect(self) -> None:
+        """Closes all connections, though whoever waits for that is cancelled."""
+        closing = asyncio.create_task(self._close())
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing
+            raise
+
+    async def _close(self) -> None:
         if self._schemas is not None:
             await self._schemas.stop()
         await asyncio.gather(self._consumer.stop(), self._producer.stop())

@@ -1,6 +1,7 @@
 """The Python client, as its documentation shows it."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -47,6 +48,23 @@ async def test_a_streamed_answer_comes_in_pieces_that_make_up_the_whole(
     assert stream.response is not None
     assert "".join(pieces) == stream.response.text == "[base] one two three four"
     assert all(pieces)
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1, 3, 10, 20, 40, 80, 160])
+async def test_who_is_cancelled_while_it_connects_or_leaves_keeps_no_connection(
+    system: RunningSystem, milliseconds: int
+) -> None:
+    async def come_and_go() -> None:
+        async with client_of(system):
+            pass
+
+    visit = asyncio.create_task(come_and_go())
+    await asyncio.sleep(milliseconds / 1000)
+    visit.cancel()
+    await asyncio.wait([visit])
+    del visit
+    # What was not closed warns when it goes, and a warning is an error here.
+    gc.collect()
 
 
 async def test_an_error_is_raised_with_its_response(system: RunningSystem) -> None:
