@@ -1,14 +1,13 @@
 """Sends queries to Kafka and hands each its response."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -21,14 +20,17 @@ from schemas.validation import validate_query
 from streams.client.failures import ConnectionLost
 from streams.client.troubles import no_topic, unreachable
 from streams.kafka.access import refusal
+from streams.kafka.consumers import stop
 from streams.kafka.output import Headers, event_headers
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import partition_for
 from streams.kafka.writer_schemas import WriterSchemas, open_codec
+from streams.parts import Assembly
 
 log = logging.getLogger(__name__)
 
 _FETCH_WAIT_MS = 100
+_CANCEL_SECONDS = 1.0
 _SOURCE = "lorelay-client"
 
 R = TypeVar("R", bound=Record)
@@ -51,7 +53,7 @@ class _Pending:
     is_streamed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class QueryClient:
+class QueryClient(Assembly):
     """Reads responses from its start on, so it is started before the first query is sent.
 
     With ``query_id`` it reads only the partitions that this query's records go to, else all.
@@ -61,17 +63,17 @@ class QueryClient:
     def __init__(
         self, settings: KafkaSettings, *, query_id: str | None = None, chunks: bool = False
     ) -> None:
+        super().__init__()
         self._settings = settings
         self._query_id = query_id
         self._topics = settings.topics
         self._read_topics = [self._topics.responses, *([self._topics.chunks] if chunks else [])]
         self._pending: dict[str, _Pending] = {}
-        self._reading: asyncio.Task[None] | None = None
         self._schemas: WriterSchemas | None = None
         #: What has ended the reading: no answer comes any more.
         self._lost: LorelayError | None = None
 
-    async def __aenter__(self) -> Self:
+    async def open(self, parts: AsyncExitStack) -> None:
         """Connects. Raises: AccessRefused, ConfigurationError where the cluster or its topics
         are not there."""
         self._codec = await open_codec(self._settings)
@@ -82,34 +84,36 @@ class QueryClient:
             fetch_max_wait_ms=_FETCH_WAIT_MS,
             **self._settings.client_kwargs(),
         )
+        parts.push_async_callback(stop, self._consumer)
         self._producer = AIOKafkaProducer(
             enable_idempotence=True,
             max_request_size=self._settings.max_record_bytes,
             **self._settings.client_kwargs(),
         )
+        parts.push_async_callback(self._producer.stop)
+        parts.push_async_callback(self._stop_schemas)
         try:
-            await asyncio.gather(self._consumer.start(), self._producer.start())
+            await self._connect()
             await self._listen()
         except KafkaError as error:
-            await self._disconnect()
             raise await unreachable(self._settings, error) from error
-        except BaseException:  # who is cancelled leaves no connection open either
-            await self._disconnect()
-            raise
-        self._reading = asyncio.create_task(self._read())
-        return self
+        parts.push_async_callback(self._end_reading, asyncio.create_task(self._read()))
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reading
-        await self._disconnect()
+    async def _connect(self) -> None:
+        """Who cancels this waits a moment: aiokafka leaves a connection open where it is cancelled
+        amid its first request."""
+        connecting = asyncio.gather(self._consumer.start(), self._producer.start())
+        try:
+            await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            with suppress(TimeoutError, KafkaError):
+                await asyncio.wait_for(connecting, _CANCEL_SECONDS)
+            raise
+
+    async def _end_reading(self, reading: "asyncio.Task[None]") -> None:
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
 
     async def send(
         self, query: Query, on_chunk: Callable[[Chunk], None] | None = None
@@ -176,7 +180,7 @@ class QueryClient:
         It may not come at all: chunks are no promise.
         """
         if pending := self._pending.get(query_id):
-            with contextlib.suppress(TimeoutError):
+            with suppress(TimeoutError):
                 await asyncio.wait_for(pending.is_streamed.wait(), seconds)
 
     async def _write(self, topic: str, payload: bytes, key: bytes, headers: Headers = ()) -> None:
@@ -264,22 +268,12 @@ class QueryClient:
             schemas = WriterSchemas(self._settings, self._codec)
             try:
                 await schemas.follow()
-            except KafkaError:
+            except BaseException:
                 await schemas.stop()
                 raise
             self._schemas = schemas
         return self._schemas
 
-    async def _disconnect(self) -> None:
-        """Closes all connections, though whoever waits for that is cancelled."""
-        closing = asyncio.create_task(self._close())
-        try:
-            await asyncio.shield(closing)
-        except asyncio.CancelledError:
-            await closing
-            raise
-
-    async def _close(self) -> None:
+    async def _stop_schemas(self) -> None:
         if self._schemas is not None:
             await self._schemas.stop()
-        await asyncio.gather(self._consumer.stop(), self._producer.stop())

