@@ -20,15 +20,21 @@ class Arrival:
     at: float
 
 
-#: Turns the messages of a batch into the outputs of each, in the same order. Must not raise.
+#: Turns the messages of a batch into the outputs of each, in the same order. What it raises ends
+#: the batcher.
 Work = Callable[[Sequence[Arrival]], Awaitable[Sequence[Sequence[Output]]]]
+
+
+#: Batches at work at a time: one is encoded while the one before is scored and made into records.
+AT_WORK = 2
 
 
 class MicroBatcher:
     """Feeds batches of arrivals to `work` while the previous ones are being committed.
 
     Batches span partitions, so the encoder sees as many texts at once as there are; their
-    outputs are committed by partition.
+    outputs are committed by partition, in the order of arrival. A batch begins beside another one
+    only if it is full: fewer texts are better encoded together, later.
     """
 
     def __init__(
@@ -41,7 +47,10 @@ class MicroBatcher:
         self._arrivals: deque[tuple[PartitionOwner, Arrival]] = deque()
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
-        self._is_working = False
+        self._taking = asyncio.Lock()
+        self._at_work = 0
+        self._finished = asyncio.Event()
+        self._finished.set()
         partitions.listen(self._room.set, self._discard)
 
     @property
@@ -55,7 +64,8 @@ class MicroBatcher:
         if owner is None:
             return
         self._arrivals.append((owner, Arrival(message, perf_counter())))
-        self._arrived.set()
+        if len(self._arrivals) >= self._least:
+            self._arrived.set()
         while len(self._arrivals) >= self._max_pending:
             self._room.clear()
             await self._room.wait()
@@ -67,32 +77,57 @@ class MicroBatcher:
 
     async def drain(self) -> None:
         """Waits until all that was read is committed."""
-        while self._arrivals or self._is_working:
+        while self._arrivals or self._at_work:
             self._room.clear()
             await self._room.wait()
         await self._partitions.flush()
 
     async def run(self) -> None:
         """Works until cancelled."""
+        turns = [asyncio.create_task(self._take_turns()) for _ in range(AT_WORK)]
+        try:
+            await asyncio.gather(*turns)
+        finally:
+            for turn in turns:
+                turn.cancel()
+            # Nobody finishes it any more, and nobody is to wait for that.
+            self._at_work = 0
+            self._discard()
+
+    async def _take_turns(self) -> None:
         while True:
-            while not self._arrivals:
-                self._is_working = False
-                self._room.set()
+            async with self._taking:
+                batch = await self._next_batch()
+                before, self._finished = self._finished, asyncio.Event()
+                finished = self._finished
+            results = await self._work([arrival for _, arrival in batch])
+            await before.wait()
+            for (owner, arrival), outputs in zip(batch, results, strict=True):
+                self._partitions.finish(owner, arrival.message.offset, outputs)
+            finished.set()
+            self._at_work -= 1
+            self._arrived.set()
+            self._room.set()
+
+    @property
+    def _least(self) -> int:
+        """Arrivals that the next batch is begun with."""
+        return self._max_batch if self._at_work else 1
+
+    async def _next_batch(self) -> list[tuple[PartitionOwner, Arrival]]:
+        while True:
+            if len(self._arrivals) < self._least:
                 self._arrived.clear()
                 await self._arrived.wait()
-            self._is_working = True
-            while self._partitions.uncommitted() >= self._max_pending:
+            elif self._partitions.uncommitted() >= self._max_pending:
                 self._room.clear()
                 await self._room.wait()
-            await self._work_batch()
+            elif batch := self._taken():
+                self._at_work += 1
+                return batch
 
-    async def _work_batch(self) -> None:
+    def _taken(self) -> list[tuple[PartitionOwner, Arrival]]:
         count = min(len(self._arrivals), self._max_batch)
         taken = [self._arrivals.popleft() for _ in range(count)]
         self._room.set()
-        current = [item for item in taken if self._partitions.is_current(item[0])]
-        if not current:
-            return
-        results = await self._work([arrival for _, arrival in current])
-        for (owner, arrival), outputs in zip(current, results, strict=True):
-            self._partitions.finish(owner, arrival.message.offset, outputs)
+        return [item for item in taken if self._partitions.is_current(item[0])]

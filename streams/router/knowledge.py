@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from importlib import import_module
-from threading import Lock
+from threading import Condition, Lock
 from time import perf_counter
 
 from streams.registry.reader import Registry, Selectable
@@ -45,7 +46,10 @@ class Knowledge:
         self._executor = executor
         self._encoder = encoder or selector.encoder
         self._portion_seconds = portion_seconds
-        self._selecting = Lock()
+        self._scoring = Lock()
+        self._idle = Condition()
+        #: Calls of `select` that go on.
+        self._selecting = 0
         #: Families by ``id@version``.
         self._learnt: dict[str, str] = {}
         self._listeners: list[Callable[[Mapping[str, Selectable]], None]] = []
@@ -70,14 +74,27 @@ class Knowledge:
         self._listeners.append(listener)
 
     def select(self, texts: Sequence[str], languages: Sequence[str | None]) -> list[Decision]:
-        """A decision for each text; from one thread at a time."""
-        with self._selecting:
-            return self._selector.select(self._encoder.encode(texts), texts, languages)
+        """A decision for each text; from several threads one encodes while another one scores."""
+        with self._busy():
+            vectors = self._encoder.encode(texts)
+            with self._scoring:
+                return self._selector.select(vectors, texts, languages)
 
     def give_way(self) -> None:
         """Waits while something is selected, but not for long: queries may never pause."""
-        if self._selecting.acquire(timeout=_PATIENCE_SECONDS):
-            self._selecting.release()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._selecting, _PATIENCE_SECONDS)
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        with self._idle:
+            self._selecting += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._selecting -= 1
+                self._idle.notify_all()
 
     def on_registry_change(self) -> None:
         """To be called when the registry has changed."""

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from schemas.codec import Codec
 from streams.kafka.access import await_rights
 from streams.kafka.acls import router_acls, topic_names
@@ -20,7 +22,7 @@ from streams.process import Process
 from streams.registry.follow import RegistryFollower
 from streams.router.affinity import PartitionChoice
 from streams.router.agent import add_routing_agent
-from streams.router.batching import MicroBatcher
+from streams.router.batching import AT_WORK, MicroBatcher
 from streams.router.faust_app import RouterApp, make_app
 from streams.router.figures import MetricsAgent
 from streams.router.garbage import spare_what_is_there
@@ -33,8 +35,9 @@ from streams.router.router import Router
 from streams.router.settings import RouterSettings
 from streams.router.shadow import Shadow
 from streams.selection.drift import DriftWatch
-from streams.selection.encoder import Encoder, load_encoder
+from streams.selection.encoder import Encoder
 from streams.selection.encoder_cache import EncoderCache
+from streams.selection.encoder_process import EncoderProcess
 from streams.selection.selector import Selector
 from streams.telemetry.metrics import RouterMetrics
 
@@ -46,9 +49,11 @@ _SWITCH_SECONDS = 0.0005
 
 def run() -> int:
     """Runs a router until it is told to stop; the exit status."""
-    # The encoder's thread holds the interpreter for whole slices: shorter ones keep the loop
-    # beside it responsive (99 % of its waits: 1 ms instead of 3-7).
+    # Threads that score and learn hold the interpreter for whole slices: shorter ones keep the
+    # loop beside them responsive.
     sys.setswitchinterval(_SWITCH_SECONDS)
+    # A second thread of BLAS waits in a busy loop for its share of every product.
+    threadpool_limits(1)
     return RouterProcess(RouterSettings()).run()
 
 
@@ -59,7 +64,7 @@ class RouterProcess(Process):
         super().__init__("router", settings)
         self._settings = settings
         self._metrics = RouterMetrics(self.prometheus)
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="selection")
+        self._executor = ThreadPoolExecutor(AT_WORK, thread_name_prefix="selection")
 
     async def serve(self) -> None:
         """Routes until told to stop."""
@@ -71,11 +76,13 @@ class RouterProcess(Process):
         self.wait_for(f"loading the encoder {settings.encoder}")
         loop = asyncio.get_running_loop()
         encoder = await loop.run_in_executor(
-            self._executor, lambda: load_encoder(settings.encoder, threads=settings.encoder_threads)
+            self._executor,
+            lambda: EncoderProcess(settings.encoder, threads=settings.encoder_threads),
         )
         self.wait_for("reading the registry")
         codec = await open_codec(settings)
         async with AsyncExitStack() as parts:
+            parts.push_async_callback(asyncio.to_thread, encoder.close)
             await self._route(encoder, codec, counts[topics.requests], parts)
 
     async def _route(
@@ -90,7 +97,7 @@ class RouterProcess(Process):
         knowledge = Knowledge(
             selector, follower.registry, self._executor, self._remembering(encoder)
         )
-        shadow = self._shadow(encoder, knowledge)
+        shadow = self._shadow(knowledge)
         drift = DriftWatch(settings.drift_window)
         observation = Observation(knowledge, self._metrics.selection, drift, shadow)
         follower.on_change(lambda: self._on_registry_change(follower, knowledge))
@@ -160,7 +167,7 @@ class RouterProcess(Process):
         entries = self._settings.encoder_cache
         return EncoderCache(encoder, entries, self._metrics.count_texts) if entries else encoder
 
-    def _shadow(self, encoder: Encoder, knowledge: Knowledge) -> Shadow | None:
+    def _shadow(self, knowledge: Knowledge) -> Shadow | None:
         settings = self._settings
         if settings.shadow_encoder is None and settings.shadow_false_reject is None:
             return None
@@ -168,8 +175,8 @@ class RouterProcess(Process):
         false_reject = settings.shadow_false_reject or settings.false_reject
 
         def build() -> Selector:
-            own = encoder if name == settings.encoder else load_encoder(name, threads=1)
-            return Selector(own, false_reject)
+            # Of its own, whichever it is: queries may not wait for its batches.
+            return Selector(EncoderProcess(name), false_reject)
 
         return Shadow(build, knowledge, self._metrics.selection)
 

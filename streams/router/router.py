@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from schemas.codec import Codec
-from schemas.errors import DecodeError, RequestError, as_request_error
+from schemas.errors import ConfigurationError, DecodeError, RequestError, as_request_error
 from schemas.records import BASE, Origin, Query, Routing
 from schemas.topics import Topics
 from schemas.validation import validate_query
@@ -102,7 +102,10 @@ class Router:
         self._now = now
 
     async def work(self, arrivals: Sequence[Arrival]) -> list[Sequence[Output]]:
-        """The outputs of each message of a batch; an error becomes an output, too."""
+        """The outputs of each message of a batch; an error becomes an output, too.
+
+        Raises ConfigurationError where nothing can be encoded any more.
+        """
         items = [await self._read(arrival) for arrival in arrivals]
         for item in items:
             if item.is_open and not needs_selection(item.query):
@@ -157,6 +160,9 @@ class Router:
             decisions = await loop.run_in_executor(
                 self._executor, self._knowledge.select, texts, languages
             )
+        except ConfigurationError:
+            # No encoder any more: whoever takes the partitions over reads these queries again.
+            raise
         except Exception as error:
             # One text that breaks the encoder must not take the others of its batch with it.
             if len(items) > 1:

@@ -167,10 +167,6 @@ def _network(name: str) -> Network:
 
 def _open(name: str) -> "SentenceTransformer":
     """A model from a folder or the hub; every way that can fail is the user's to mend."""
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
     folder = Path(name).expanduser()
     if not name.strip():
         raise ConfigurationError(
@@ -182,6 +178,10 @@ def _open(name: str) -> "SentenceTransformer":
             f"There is no folder {name} to load an encoder from: name one that holds a "
             "sentence-transformers model, or 'use-multilingual' or 'minilm'."
         )
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
     try:
         return SentenceTransformer(str(folder) if folder.is_dir() else name, device="cpu")
     except Exception as error:  # each format and the hub client raise their own

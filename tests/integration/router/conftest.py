@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx
+import psutil
 import pytest
 from confluent_kafka import Message
 from prometheus_client.parser import text_string_to_metric_families
@@ -115,6 +116,13 @@ class RunningRouter:
             await asyncio.gather(*(self._fleet.until_ready(member) for member in started))
 
         asyncio.run(ready())
+
+    def kill_encoders(self) -> None:
+        """Ends the processes that the routers encode in."""
+        for member in self._fleet.of_role("router"):
+            assert member.process is not None
+            (encoder,) = psutil.Process(member.process.pid).children()
+            encoder.kill()
 
     def stop(self) -> None:
         self._fleet.close()

@@ -53,6 +53,12 @@ def test_a_query_goes_to_the_adapter_that_it_resembles(router: RunningRouter) ->
     assert request.routing.score is not None and request.routing.margin is not None
 
 
+def test_queries_are_selected_for_after_the_encoder_was_killed(router: RunningRouter) -> None:
+    router.kill_encoders()
+    request, _ = router.request(router.send(Query(prompt="May my landlord keep my deposit?")))
+    assert request.routing.adapter == LEGAL.key
+
+
 def test_a_conversation_goes_by_what_the_user_said_last(router: RunningRouter) -> None:
     turns = (
         Turn("system", "You know tenancy law."),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 from aiokafka import TopicPartition
 
+from schemas.errors import ConfigurationError
 from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
 from streams.kafka.owner import PartitionOwner
@@ -83,6 +84,18 @@ class Desk:
         return [[] for _ in arrivals]
 
 
+class Desks:
+    """Work of which each batch is let go by itself, by the offset that it begins with."""
+
+    def __init__(self) -> None:
+        self.at_work: dict[int, asyncio.Future[None]] = {}
+
+    async def work(self, arrivals: Sequence[Arrival]) -> list[Sequence[Output]]:
+        self.at_work[arrivals[0].message.offset] = done = asyncio.Future[None]()
+        await done
+        return [[] for _ in arrivals]
+
+
 @pytest.fixture
 async def partitions() -> Assigned:
     assigned = Assigned()
@@ -117,6 +130,43 @@ async def test_what_arrives_while_a_batch_is_worked_on_is_the_next_batch(
     assert partitions.finished(0) == [0, 2, 4]
     assert partitions.finished(1) == [1, 3, 5]
     running.cancel()
+
+
+async def test_a_full_batch_begins_beside_another_and_is_finished_after_it(
+    partitions: Assigned,
+) -> None:
+    desks = Desks()
+    batcher = MicroBatcher(partitions, desks.work, max_batch=2, max_pending=100)
+    running = asyncio.create_task(batcher.run())
+    for offset in range(6):
+        await batcher.offer(Record(0, offset))
+        await let_run()
+    assert list(desks.at_work) == [0, 1]
+    desks.at_work[1].set_result(None)
+    await let_run()
+    assert partitions.finished(0) == []
+    desks.at_work[0].set_result(None)
+    await let_run()
+    assert partitions.finished(0) == [0, 1, 2]
+    assert list(desks.at_work) == [0, 1, 3]
+    running.cancel()
+
+
+async def test_work_that_fails_ends_it_and_keeps_nobody_waiting(partitions: Assigned) -> None:
+    desks = Desks()
+    batcher = MicroBatcher(partitions, desks.work, max_batch=1, max_pending=100)
+    running = asyncio.create_task(batcher.run())
+    for offset in range(3):
+        await batcher.offer(Record(0, offset))
+    await let_run()
+    draining = asyncio.create_task(batcher.drain())
+    desks.at_work[0].set_exception(ConfigurationError("No encoder any more."))
+    with pytest.raises(ConfigurationError):
+        await running
+    await let_run()
+    assert draining.done()
+    assert partitions.finished(0) == []
+    assert list(desks.at_work) == [0, 1]
 
 
 async def test_a_batch_is_no_longer_than_it_may_be(partitions: Assigned) -> None:
@@ -192,12 +242,12 @@ async def test_a_revocation_drops_what_was_read_and_what_is_being_worked_on(
     partitions.assign(0, generation=2)
     desk.is_open.set()
     await let_run()
-    assert desk.batches == [[Record(0, 0)]]
+    assert desk.batches == [[Record(0, 0)], [Record(0, 1)]]
     assert partitions.finished(0) == []
     again = Record(0, 0, generation_id=2)
     await batcher.offer(again)
     await let_run()
-    assert desk.batches == [[Record(0, 0)], [again]]
+    assert desk.batches == [[Record(0, 0)], [Record(0, 1)], [again]]
     assert partitions.finished(0) == [0]
     running.cancel()
 
