@@ -47,6 +47,19 @@ class Stopwatch:
 
 
 def cpu_ms(pid: int) -> float:
-    """CPU milliseconds of the process and its threads so far; ticks are 10 ms on most kernels."""
+    """CPU milliseconds of a process and all below it so far; ticks are 10 ms on most kernels."""
+    return sum(map(_cpu_ms, [pid, *descendants(pid)]))
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, children.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def _cpu_ms(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[_USER]) + int(fields[_SYSTEM])) * _TICK_MS

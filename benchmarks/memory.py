@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.client import Client
 from benchmarks.cpu import warm_up
+from benchmarks.cpu_time import descendants
 from benchmarks.figures import Aim
 from benchmarks.plan import Plan
 from benchmarks.queries import different
@@ -69,7 +70,11 @@ def _grown(stack: Stack) -> Iterator[dict[str, float]]:
 
 
 def resident_mb(pid: int) -> float:
-    """The process's resident memory (VmRSS of proc(5), /proc/PID/status)."""
+    """The resident memory of a process and all below it (VmRSS of proc(5), /proc/PID/status)."""
+    return sum(map(_resident_mb, [pid, *descendants(pid)]))
+
+
+def _resident_mb(pid: int) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024

@@ -71,14 +71,14 @@ class RouterProcess(Process):
         settings = self._settings
         topics = settings.topics
         acls = router_acls(topics, settings.router_group)
-        counts = await await_cluster(settings, topic_names(acls), self.wait_for)
-        await await_rights(settings, acls, self.wait_for)
-        self.wait_for(f"loading the encoder {settings.encoder}")
-        loop = asyncio.get_running_loop()
-        encoder = await loop.run_in_executor(
+        loading = asyncio.get_running_loop().run_in_executor(
             self._executor,
             lambda: EncoderProcess(settings.encoder, threads=settings.encoder_threads),
         )
+        counts = await await_cluster(settings, topic_names(acls), self.wait_for)
+        await await_rights(settings, acls, self.wait_for)
+        self.wait_for(f"loading the encoder {settings.encoder}")
+        encoder = await loading
         self.wait_for("reading the registry")
         codec = await open_codec(settings)
         async with AsyncExitStack() as parts:

@@ -32,7 +32,7 @@ class _Look:
 
 
 class GrowthWatch:
-    """Looks at every member's process every second; what the engine has below it is its own."""
+    """Looks at every member's process every second; what an engine has below a worker is its own."""
 
     def __init__(self) -> None:
         self._looks: defaultdict[tuple[str, psutil.Process], list[_Look]] = defaultdict(list)
@@ -62,8 +62,10 @@ class GrowthWatch:
         }
 
     def _look(self, role: str, process: psutil.Process) -> None:
-        with process.oneshot():
-            look = _Look(monotonic(), process.memory_info().rss, process.num_fds())
+        # A router encodes in a process below it.
+        below = process.children() if role == "router" else []
+        resident = sum(one.memory_info().rss for one in [process, *below])
+        look = _Look(monotonic(), resident, process.num_fds())
         self._looks[role, process].append(look)
 
 
