@@ -59,7 +59,7 @@ def main(
             if path.exists():
                 intents.measure(encoder, path, figures)
     if Part.LEARNING in chosen:
-        beside.measure(encoder, figures)
+        beside.measure(figures)
     if Part.ENCODING in chosen:
         encoding.measure(_ENCODERS, figures)
     Console().print(figures.table())

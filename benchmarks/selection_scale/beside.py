@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -17,6 +18,7 @@ from streams.registry.reader import Registry
 from streams.router.garbage import spare_what_is_there
 from streams.router.knowledge import Knowledge
 from streams.selection.encoder import Encoder
+from streams.selection.encoder_process import EncoderProcess
 from streams.selection.selector import Selector
 
 _LEARNT = 10_000
@@ -37,9 +39,14 @@ class Seen:
     lateness: list[float]
 
 
-def measure(encoder: Encoder, figures: Figures) -> None:
+def measure(figures: Figures) -> None:
     """Selects batch after batch, as a router's thread does, without and with learning beside."""
     sys.setswitchinterval(_SWITCH_SECONDS)
+    with closing(EncoderProcess()) as encoder:
+        _measure(encoder, figures)
+
+
+def _measure(encoder: Encoder, figures: Figures) -> None:
     selector = Selector(encoder)
     texts = [question.text for question in questions()]
     parts = [[Example(text) for text in texts[n::_ADAPTERS]] for n in range(_ADAPTERS)]

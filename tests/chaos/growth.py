@@ -32,7 +32,7 @@ class _Look:
 
 
 class GrowthWatch:
-    """Looks at every member's process every second; what an engine has below a worker is its own."""
+    """Looks at every member's process every second, but not at the engine below a worker."""
 
     def __init__(self) -> None:
         self._looks: defaultdict[tuple[str, psutil.Process], list[_Look]] = defaultdict(list)

@@ -80,7 +80,7 @@ def test_one_that_ends_is_started_anew(encoder: EncoderProcess) -> None:
     assert encoder.pid != before
 
 
-def test_texts_of_which_it_ends_again_and_again_are_an_error_and_the_next_ones_are_encoded() -> None:
+def test_texts_of_which_it_ends_twice_are_an_error_and_the_next_ones_are_encoded() -> None:
     encoder = Doomed()
     os.kill(encoder.pid, signal.SIGKILL)
     encoder.is_doomed = True
