@@ -57,7 +57,7 @@ class VllmEngine:
         return self._limits
 
     async def start(self) -> None:
-        """Start vLLM, which takes half a minute on a CPU and minutes with a large model.
+        """Start vLLM, which takes 15 seconds on a CPU and minutes with a large model.
 
         When cancelled it ends vLLM's processes first, which takes seconds at most.
         """

@@ -15,10 +15,15 @@ from tests.contract.conftest import Models, needs_vllm
 
 pytestmark = [needs_vllm, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(400)]
 
+WORKER_OF_ITS_OWN = '{"distributed_executor_backend": "mp"}'
 
-def test_killing_the_worker_ends_every_vllm_process(models: Models) -> None:
+
+@pytest.mark.parametrize(("options", "processes"), [("{}", 1), (WORKER_OF_ITS_OWN, 2)])
+def test_killing_the_worker_ends_every_vllm_process(
+    models: Models, options: str, processes: int
+) -> None:
     worker = subprocess.Popen(
-        [sys.executable, "-m", "tests.contract.run_vllm", str(models.base)],
+        [sys.executable, "-m", "tests.contract.run_vllm", str(models.base), options],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -27,14 +32,14 @@ def test_killing_the_worker_ends_every_vllm_process(models: Models) -> None:
     with worker, worker.stdout:
         assert any(line == "ready\n" for line in worker.stdout)
         children = descendants(worker.pid)
-        assert len(children) >= 2, "an EngineCore and its worker were expected"
+        assert sum(map(_is_vllm, children)) == processes
         worker.send_signal(signal.SIGKILL)
     eventually_gone(children, seconds=30)
 
 
 def test_killing_the_worker_while_vllm_starts_ends_it_too(models: Models) -> None:
     worker = subprocess.Popen(
-        [sys.executable, "-m", "tests.contract.run_vllm", str(models.base)],
+        [sys.executable, "-m", "tests.contract.run_vllm", str(models.base), "{}"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -93,6 +98,10 @@ def eventually_gone(pids: set[int], seconds: float) -> None:
 
 def _is_spawned(pid: int) -> bool:
     return "spawn_main" in _read(Path(f"/proc/{pid}/cmdline"))
+
+
+def _is_vllm(pid: int) -> bool:
+    return _read(Path(f"/proc/{pid}/comm")).startswith("VLLM::")
 
 
 def _running(pid: int) -> bool:
