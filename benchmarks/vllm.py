@@ -51,7 +51,7 @@ def run(plan: Plan) -> None:
             plan.say("AsyncLLM alone")
             alone = run_piece(
                 "async_llm",
-                loop | {"options": _options(base), "adapters": folders},
+                loop | {"settings": _settings(base), "adapters": folders},
                 python=WORKER_PYTHON,
                 variables=_environment(),
             )
@@ -86,20 +86,15 @@ def _add(plan: Plan, alone: Any, over_http: Any, through_kafka: Any) -> None:
     plan.add(NAME, "queries that selection gave to their adapter", through_kafka["share"], "")
 
 
-def _options(base: Path) -> dict[str, Any]:
-    """As inference.engine.vllm sets them on a CPU, where vLLM's defaults don't run."""
-    options: dict[str, Any] = {
+def _settings(base: Path) -> dict[str, Any]:
+    return {
         "model": str(base),
         "max_model_len": _MAX_LEN,
         "max_num_seqs": max(CONCURRENCY),
-        "enable_lora": True,
         "max_loras": 4,
         "max_cpu_loras": 32,
         "max_lora_rank": 16,
     }
-    if not _has_gpu():
-        options |= {"dtype": "float32", "enforce_eager": True}
-    return options
 
 
 def _environment() -> dict[str, str]:
@@ -114,12 +109,13 @@ def _environment() -> dict[str, str]:
 def _http(folder: Path, base: Path, adapters: dict[str, str], loop: dict[str, Any]) -> Any:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in _flags(base).items()]
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in _settings(base).items()]
     modules = [f"{name}={path}" for name, path in adapters.items()]
     command = [
         str(WORKER_PYTHON), "-P", "-m", "vllm.entrypoints.openai.api_server",
         "--host=127.0.0.1", f"--port={port}", *flags, "--enable-lora",
-        *([] if _has_gpu() else ["--enforce-eager"]),
+        # On a CPU vLLM's defaults don't run.
+        *([] if _has_gpu() else ["--enforce-eager", "--dtype=float32"]),
         "--disable-uvicorn-access-log", "--lora-modules", *modules,
     ]  # fmt: skip
     log = folder / "http.log"
@@ -132,11 +128,6 @@ def _http(folder: Path, base: Path, adapters: dict[str, str], loop: dict[str, An
             sleep(0.5)
         arguments = loop | {"url": url, "base": str(base)}
         return run_piece("openai_load", arguments, python=WORKER_PYTHON)
-
-
-def _flags(base: Path) -> dict[str, Any]:
-    options = _options(base)
-    return {name: value for name, value in options.items() if not isinstance(value, bool)}
 
 
 def _kafka(plan: Plan, stack: Stack, base: Path, adapters: list[Path]) -> dict[str, Any]:

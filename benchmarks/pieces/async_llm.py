@@ -1,19 +1,21 @@
-"""vLLM's AsyncLLM alone, in the process that asks it: the engine's own rate."""
+"""The AsyncLLM that a worker has, alone in the process that asks it: the engine's own rate."""
 
 import asyncio
 import json
-import os
 import sys
 from itertools import count
+from threading import Event
 from typing import Any
 
 from benchmarks.pieces.closed_loop import closed_loop
+from inference.engine.config import load_settings
+from inference.engine.vllm_start import launch
 
 Question = tuple[str, str | None]
 
 
 async def measure(
-    options: dict[str, Any],
+    settings: dict[str, Any],
     adapters: dict[str, str],
     questions: list[Question],
     max_tokens: int,
@@ -22,12 +24,10 @@ async def measure(
     seconds: float,
 ) -> dict[str, Any]:
     """By concurrency. ``adapters``: folders by the names that ``questions`` have them by."""
-    from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.lora.request import LoRARequest
     from vllm.sampling_params import RequestOutputKind, SamplingParams
-    from vllm.v1.engine.async_llm import AsyncLLM
 
-    llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**options))
+    llm = await asyncio.to_thread(launch, load_settings(**settings), Event())
     try:
         requests = {
             name: LoRARequest(name, number, path)
@@ -62,5 +62,4 @@ async def measure(
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     print(json.dumps(asyncio.run(measure(**json.loads(sys.argv[1])))))
