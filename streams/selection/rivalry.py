@@ -86,6 +86,12 @@ class _Contests:
     margin: Floats
     right: NDArray[np.bool_]
 
+    def __len__(self) -> int:
+        return len(self.right)
+
+    def of(self, rows: NDArray[np.bool_]) -> "_Contests":
+        return _Contests(self.excess[rows], self.margin[rows], self.right[rows])
+
     @classmethod
     def joined(cls, parts: Sequence["_Contests"]) -> "_Contests":
         return cls(
@@ -104,15 +110,15 @@ def fit_rivalry(texts: ProbeScores, table: ThresholdTable, false_reject: float) 
 
     The confidence tells texts that their own adapter wins (right) from those it loses, from the
     background, and from all texts with their own adapter taken away, which are off every topic
-    left (wrong); right and wrong count alike.
+    left (wrong). Texts on a topic count as much as those off every one, and of the latter those of
+    the background as much as the others.
     """
     adapters = texts.scores.shape[1]
-    contests = [_contest(texts, table)]
-    owned = texts.owners != NOBODY
-    least = _least_margin(contests[0].margin[owned], contests[0].right[owned], false_reject)
-    if adapters > 1:
-        contests.append(_contest(texts.off_topic(), table))
-    return Rivalry(least, _fit_confidence(_Contests.joined(contests), adapters))
+    contests, is_owned = _contest(texts, table), texts.owners != NOBODY
+    owned, background = contests.of(is_owned), contests.of(~is_owned)
+    least = _least_margin(owned.margin, owned.right, false_reject)
+    off_topic = [background, _contest(texts.off_topic(), table)] if adapters > 1 else [background]
+    return Rivalry(least, _fit_confidence(owned, off_topic, adapters))
 
 
 def _least_margin(margin: Floats, right: NDArray[np.bool_], false_reject: float) -> float:
@@ -137,28 +143,35 @@ def lead(scores: Floats) -> tuple[Floats, Floats]:
     return two[:, 1], two[:, 1] - two[:, 0]
 
 
-def _fit_confidence(contests: _Contests, adapters: int) -> Confidence | None:
+def _fit_confidence(
+    on_topic: _Contests, off_topic: Sequence[_Contests], adapters: int
+) -> Confidence | None:
     """None where there is nothing to tell apart, or where a higher score would mean less.
 
     The margin counts only where a greater lead means more.
     """
-    known = np.isfinite(contests.excess)
-    excess, margin = contests.excess[known], contests.margin[known]
-    right = contests.right[known]
-    if right.all() or not right.any():
+    kinds = [kind.of(np.isfinite(kind.excess)) for kind in (on_topic, *off_topic)]
+    shares = [1 / 2] + [1 / 2 / len(off_topic)] * len(off_topic)
+    texts = _Contests.joined(kinds)
+    if texts.right.all() or not texts.right.any():
         return None
+    each = [share / max(1, len(kind)) for share, kind in zip(shares, kinds, strict=True)]
+    weights = np.repeat(each, [len(kind) for kind in kinds]) * len(texts)
     if adapters >= _MIN_FOR_MARGIN:
-        both = _logistic(np.column_stack([excess, margin]), right)
+        both = _logistic(np.column_stack([texts.excess, texts.margin]), texts.right, weights)
         if both.excess > 0 and both.margin > 0:
             return both
-    alone = _logistic(np.column_stack([excess, np.zeros_like(margin)]), right)
+    without = np.zeros_like(texts.margin)
+    alone = _logistic(np.column_stack([texts.excess, without]), texts.right, weights)
     return alone if alone.excess > 0 else None
 
 
-def _logistic(features: NDArray[np.float64], right: NDArray[np.bool_]) -> Confidence:
+def _logistic(
+    features: NDArray[np.float64], right: NDArray[np.bool_], weights: NDArray[np.float64]
+) -> Confidence:
     from sklearn.linear_model import LogisticRegression
 
     scale = features.std(axis=0) + np.finfo(np.float32).eps
-    fitted = LogisticRegression(class_weight="balanced").fit(features / scale, right)
+    fitted = LogisticRegression().fit(features / scale, right, weights)
     by_excess, by_margin = (fitted.coef_[0] / scale).tolist()
     return Confidence(float(fitted.intercept_[0]), by_excess, by_margin)

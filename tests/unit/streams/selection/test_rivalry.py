@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from streams.selection.calibration import Thresholds
-from streams.selection.rivalry import Confidence, Rivalry, ThresholdTable, lead
+from streams.selection.probes import NOBODY, ProbeScores
+from streams.selection.rivalry import Confidence, Rivalry, ThresholdTable, fit_rivalry, lead
 from streams.selection.selector import Selector
 from tests.unit.streams.selection.topics import TopicEncoder, examples
 
@@ -46,6 +47,27 @@ def test_an_adapter_that_cannot_be_chosen_is_never_likely() -> None:
 
 def test_without_confidence_there_is_no_probability() -> None:
     assert Rivalry().probabilities(np.zeros((2, 1)), np.zeros(2)) == [None, None]
+
+
+def test_the_probability_is_that_where_half_the_queries_are_on_a_topic() -> None:
+    """Whatever there is of each kind: as often as the mean of it says, the nearest is right."""
+    table = ThresholdTable.of([Thresholds(0.5, 0.5)] * 3)
+    random = np.random.default_rng(1)
+    owners = np.repeat([NOBODY, 0, 1, 2], [40, 200, 200, 200])
+    scores = random.normal(0.3, 0.2, (len(owners), 3)).astype(np.float32)
+    owned = owners != NOBODY
+    scores[owned, owners[owned]] += 0.2
+    texts = ProbeScores(owners, (None,) * len(owners), scores, scores)
+    rivalry = fit_rivalry(texts, table, false_reject=0.05)
+
+    def mean(scores: np.ndarray) -> float:
+        ranked = -np.sort(-scores.astype(np.float64), axis=1)
+        return float(np.mean(rivalry.probabilities(ranked, np.full(len(scores), 0.5))))
+
+    stated = mean(scores[owned]) / 2
+    stated += (mean(scores[~owned]) + mean(texts.off_topic().scores)) / 4
+    right = scores[owned].argmax(axis=1) == owners[owned]
+    assert stated == pytest.approx(right.mean() / 2, abs=1e-3)
 
 
 def test_near_ties_are_left_to_the_base_model() -> None:
