@@ -4,6 +4,7 @@ import typer
 
 from cli import gateway_keys
 from cli.settings_file import SettingsOption, read_settings_file
+from streams.garbage import importing
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -22,6 +23,7 @@ def gateway(context: typer.Context, settings: SettingsOption = None) -> None:
     read_settings_file(settings)
     if context.invoked_subcommand is not None:
         return
-    from streams.gateway.main import run
+    with importing():
+        from streams.gateway.main import run
 
     raise typer.Exit(run())

@@ -10,6 +10,7 @@ import typer
 from typer.main import get_command
 
 from schemas.errors import ConfigurationError, LorelayError
+from streams.garbage import importing
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,8 @@ def _build(arguments: Sequence[str]) -> typer.Typer:
 
 def _load(target: str) -> Callable[..., Any] | typer.Typer:
     module, _, name = target.partition(":")
-    loaded: Callable[..., Any] | typer.Typer = getattr(importlib.import_module(module), name)
+    with importing():
+        loaded: Callable[..., Any] | typer.Typer = getattr(importlib.import_module(module), name)
     return loaded
 
 

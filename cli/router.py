@@ -3,6 +3,7 @@
 import typer
 
 from cli.settings_file import SettingsOption, read_settings_file
+from streams.garbage import importing
 
 
 def router(settings: SettingsOption = None) -> None:
@@ -11,6 +12,7 @@ def router(settings: SettingsOption = None) -> None:
     Takes its settings from LORELAY_* variables; any number may run, on any machine.
     """
     read_settings_file(settings)
-    from streams.router.main import run
+    with importing():
+        from streams.router.main import run
 
     raise typer.Exit(run())

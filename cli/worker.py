@@ -10,6 +10,7 @@ import typer
 from cli.environments import enter_worker_environment
 from cli.settings_file import SettingsOption, read_settings_file
 from cli.stack.plan import ENGINE, MODEL, VLLM_CONFIG
+from streams.garbage import importing
 
 
 def worker(
@@ -35,6 +36,7 @@ def worker(
     os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     if os.environ.get(ENGINE, "vllm") == "vllm":
         enter_worker_environment("vllm", sys.argv[1:])
-    from inference.worker.main import run
+    with importing():
+        from inference.worker.main import run
 
     raise typer.Exit(run())

@@ -14,8 +14,8 @@ from time import perf_counter, sleep
 from benchmarks.figures import Aim, Figures, percentile
 from benchmarks.queries import questions
 from schemas.records import Example
+from streams.garbage import spare_what_is_there
 from streams.registry.reader import Registry
-from streams.router.garbage import spare_what_is_there
 from streams.router.knowledge import Knowledge
 from streams.selection.encoder import Encoder
 from streams.selection.encoder_process import EncoderProcess

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from inference.engine import lifeline
 from inference.engine.config import EngineSettings, check_options, problem
 from schemas.errors import ConfigurationError, EngineUnavailable
+from streams.garbage import importing
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,9 @@ def launch(settings: EngineSettings, given_up: threading.Event) -> Any:
     refuses, EngineUnavailable if it does not come up.
     """
     config = engine_config(settings)
-    from vllm import envs
-    from vllm.v1.engine.async_llm import AsyncLLM
+    with importing():
+        from vllm import envs
+        from vllm.v1.engine.async_llm import AsyncLLM
 
     lifeline.install()
     if given_up.is_set():
@@ -63,8 +65,9 @@ def end(llm: Any) -> None:
 def engine_config(settings: EngineSettings) -> Any:
     """vLLM's own configuration; options without effect are logged as warnings."""
     _set_environment(settings)
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.platforms import current_platform
+    with importing():
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.platforms import current_platform
 
     known = {field.name for field in fields(AsyncEngineArgs)}
     options, warnings = check_options(settings.options, known, _server_options(settings, known))

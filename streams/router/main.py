@@ -10,6 +10,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from schemas.codec import Codec
+from streams.garbage import spare_what_is_there
 from streams.kafka.access import await_rights
 from streams.kafka.acls import router_acls, topic_names
 from streams.kafka.admin import await_cluster
@@ -25,7 +26,6 @@ from streams.router.agent import add_routing_agent
 from streams.router.batching import AT_WORK, MicroBatcher
 from streams.router.faust_app import RouterApp, make_app
 from streams.router.figures import MetricsAgent
-from streams.router.garbage import spare_what_is_there
 from streams.router.inspection import Inspection
 from streams.router.judge import Judge
 from streams.router.knowledge import Knowledge
