@@ -5,7 +5,8 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 # Parts that don't need each other are made side by side: models train while Maven fetches.
-MAKEFLAGS += --no-builtin-rules --no-print-directory --jobs=5
+SIDE_BY_SIDE ?= --jobs=5
+MAKEFLAGS += --no-builtin-rules --no-print-directory $(SIDE_BY_SIDE)
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -58,10 +59,12 @@ demo: models $(IMPORTED) ## Start everything and watch queries find their adapte
 
 ##@ Develop
 .PHONY: test test-system lint dashboards soak chaos bench bench-selection bench-scale lock clean distclean
-LANES := test-vllm test-faults test-units test-rest
-test: $(LANES) lint ## Checks and every test
+test: $(STREAMS) $(BROKER) ## Checks and every test
+	+@$(if $(LORELAY_KAFKA),,.venv/bin/python -m tests.servers.broker) $(MAKE) SIDE_BY_SIDE= test-lanes
 
-.PHONY: $(LANES)
+LANES := test-vllm test-faults test-units test-rest
+.PHONY: test-lanes $(LANES)
+test-lanes: $(LANES) lint
 test-vllm: setup models
 test-faults test-units test-rest: $(STREAMS) $(BROKER)
 # The first lane is the longest, and set-up is before it.
