@@ -3,11 +3,10 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from benchmarks.client import Client
 from benchmarks.cpu import warm_up
-from benchmarks.cpu_time import descendants
+from benchmarks.cpu_time import with_descendants
 from benchmarks.figures import Aim
 from benchmarks.plan import Plan
 from benchmarks.queries import different
@@ -70,12 +69,5 @@ def _grown(stack: Stack) -> Iterator[dict[str, float]]:
 
 
 def resident_mb(pid: int) -> float:
-    """The resident memory of a process and all below it (VmRSS of proc(5), /proc/PID/status)."""
-    return sum(map(_resident_mb, [pid, *descendants(pid)]))
-
-
-def _resident_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+    """The resident memory of a process and all below it."""
+    return sum(one.memory_info().rss for one in with_descendants(pid)) / 2**20

@@ -47,7 +47,7 @@ class Knowledge:
         self._encoder = encoder or selector.encoder
         self._portion_seconds = portion_seconds
         self._scoring = Lock()
-        self._idle = Condition()
+        self._ended = Condition()
         #: Calls of `select` that go on.
         self._selecting = 0
         #: Families by ``id@version``.
@@ -81,20 +81,21 @@ class Knowledge:
                 return self._selector.select(vectors, texts, languages)
 
     def give_way(self) -> None:
-        """Waits while something is selected, but not for long: queries may never pause."""
-        with self._idle:
-            self._idle.wait_for(lambda: not self._selecting, _PATIENCE_SECONDS)
+        """Waits until what is selected now is, but not for long: queries may never pause."""
+        with self._ended:
+            if self._selecting:
+                self._ended.wait(_PATIENCE_SECONDS)
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
-        with self._idle:
+        with self._ended:
             self._selecting += 1
         try:
             yield
         finally:
-            with self._idle:
+            with self._ended:
                 self._selecting -= 1
-                self._idle.notify_all()
+                self._ended.notify_all()
 
     def on_registry_change(self) -> None:
         """To be called when the registry has changed."""

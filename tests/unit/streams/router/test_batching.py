@@ -109,6 +109,13 @@ async def let_run() -> None:
         await asyncio.sleep(0)
 
 
+async def offer(batcher: MicroBatcher, count: int) -> None:
+    """The first so many offsets of partition 0, one after the other."""
+    for offset in range(count):
+        await batcher.offer(Record(0, offset))
+        await let_run()
+
+
 async def test_what_arrives_while_a_batch_is_worked_on_is_the_next_batch(
     partitions: Assigned,
 ) -> None:
@@ -138,9 +145,7 @@ async def test_a_full_batch_begins_beside_another_and_is_finished_after_it(
     desks = Desks()
     batcher = MicroBatcher(partitions, desks.work, max_batch=2, max_pending=100)
     running = asyncio.create_task(batcher.run())
-    for offset in range(6):
-        await batcher.offer(Record(0, offset))
-        await let_run()
+    await offer(batcher, 6)
     assert list(desks.at_work) == [0, 1]
     desks.at_work[1].set_result(None)
     await let_run()
@@ -156,9 +161,7 @@ async def test_work_that_fails_ends_it_and_keeps_nobody_waiting(partitions: Assi
     desks = Desks()
     batcher = MicroBatcher(partitions, desks.work, max_batch=1, max_pending=100)
     running = asyncio.create_task(batcher.run())
-    for offset in range(3):
-        await batcher.offer(Record(0, offset))
-    await let_run()
+    await offer(batcher, 3)
     draining = asyncio.create_task(batcher.drain())
     desks.at_work[0].set_exception(ConfigurationError("No encoder any more."))
     with pytest.raises(ConfigurationError):
@@ -218,9 +221,7 @@ async def test_work_waits_while_too_much_is_uncommitted(partitions: Assigned) ->
     desk = Desk()
     batcher = MicroBatcher(partitions, desk.work, max_batch=2, max_pending=4)
     running = asyncio.create_task(batcher.run())
-    for offset in range(6):
-        await batcher.offer(Record(0, offset))
-        await let_run()
+    await offer(batcher, 6)
     assert sum(map(len, desk.batches)) == 4
     partitions.commit_all()
     await let_run()
@@ -235,9 +236,7 @@ async def test_a_revocation_drops_what_was_read_and_what_is_being_worked_on(
     batcher = MicroBatcher(partitions, desk.work, max_batch=1, max_pending=100)
     running = asyncio.create_task(batcher.run())
     desk.is_open.clear()
-    for offset in range(3):
-        await batcher.offer(Record(0, offset))
-    await let_run()
+    await offer(batcher, 3)
     await partitions.revoke()
     partitions.assign(0, generation=2)
     desk.is_open.set()

@@ -104,11 +104,20 @@ def test_one_that_can_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None
         EncoderProcess()
 
 
-def test_it_ends_when_it_is_closed() -> None:
+def test_one_that_nothing_can_be_started_for_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nothing/there")
+    with pytest.raises(ConfigurationError, match="No process can be started"):
+        EncoderProcess()
+
+
+def test_it_ends_when_it_is_closed_and_is_not_started_anew() -> None:
     encoder = EncoderProcess()
     process = psutil.Process(encoder.pid)
     encoder.close()
     assert not process.is_running()
+    with pytest.raises(InternalError, match="closed"):
+        encoder.encode(["text"])
+    assert encoder.pid == process.pid
 
 
 def test_it_ends_with_a_process_that_is_killed() -> None:
