@@ -32,8 +32,9 @@ IMPORTED := .venv/.imported .venv-worker/.imported-$(WORKER)
 
 # What needs vLLM or PEFT in the test's own process runs in the worker environment.
 WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
-# Most tests wait for something: four lanes side by side take little more than the longest one.
-# What these don't name is in the last, and only the first needs the worker environment and models.
+# Most tests wait for something: lanes side by side take little more than the longest one. What
+# these don't name is in the last one. The suites of the worker environment need no models: these
+# train meanwhile.
 VLLM := $(wildcard tests/e2e tests/chaos/test_promise_vllm.py \
   tests/integration/worker/test_vllm_faults.py)
 FAULTS := $(wildcard tests/chaos \
@@ -60,20 +61,20 @@ demo: models $(IMPORTED) ## Start everything and watch queries find their adapte
 ##@ Develop
 .PHONY: test test-system lint dashboards soak chaos bench bench-selection bench-scale lock clean distclean
 test: $(STREAMS) $(BROKER) ## Checks and every test
-	+@$(if $(LORELAY_KAFKA),,.venv/bin/python -m tests.servers.broker) $(MAKE) SIDE_BY_SIDE= test-lanes
+	+@$(if $(LORELAY_KAFKA),,.venv/bin/python -m tests.servers.broker) $(MAKE) -k SIDE_BY_SIDE= test-lanes
 
-LANES := test-vllm test-faults test-units test-rest
+LANES := test-engines test-vllm test-faults test-units test-rest
 .PHONY: test-lanes $(LANES)
 test-lanes: $(LANES) lint
-test-vllm: setup models
+test-engines: setup
 test-faults test-units test-rest: $(STREAMS) $(BROKER)
-# The first lane is the longest, and set-up is before it.
+# The first two are one lane, and the longest: set-up is before it.
+test-vllm: models | test-engines
 test-faults test-units test-rest: NICE := nice -n 5
+test-engines:
+	@$(call pytest,.venv-worker,$(WORKER_SUITES))
 test-vllm:
-	@status=0; \
-	$(call pytest,.venv-worker,$(WORKER_SUITES)) || status=1; \
-	$(call pytest,.venv,$(VLLM)) || status=1; \
-	exit $$status
+	@$(call pytest,.venv,$(VLLM))
 test-faults:
 	@$(call pytest,.venv,$(FAULTS) $(call ignoring,$(IN_NO_LANE) $(VLLM)))
 test-units:
