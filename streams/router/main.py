@@ -50,7 +50,7 @@ _SWITCH_SECONDS = 0.0005
 def run() -> int:
     """Runs a router until it is told to stop; the exit status."""
     # A thread that learns holds the interpreter for whole slices. With the encoder in a thread,
-    # shorter ones made 99 % of the loop's waits 1 ms instead of 3-7; not measured since it has left.
+    # shorter ones made 99 % of the loop's waits 1 ms instead of 3-7; not measured since it left.
     sys.setswitchinterval(_SWITCH_SECONDS)
     # A second thread of BLAS waits in busy loops: 5.3 of the 10 CPU seconds that a router took for
     # 20,000 queries.
