@@ -10,6 +10,7 @@ The EngineCore also gets a session of its own: a Ctrl-C in the worker's terminal
 the worker alone, which can finish what it has begun.
 """
 
+import gc
 import multiprocessing
 import os
 import select
@@ -31,11 +32,29 @@ def install() -> None:
     from vllm.v1.engine.core import EngineCoreProc
 
     offer()
-    if EngineCoreProc.run_engine_core is not run_engine_core:
+    if not isinstance(EngineCoreProc.run_engine_core, _Guarded):
         # A class attribute, not a subclass: vLLM names the class itself as the process target.
-        # Spawned children find this function by its import path.
         EngineCoreProc.lorelay_unguarded = staticmethod(EngineCoreProc.run_engine_core)
-        EngineCoreProc.run_engine_core = staticmethod(run_engine_core)
+        EngineCoreProc.run_engine_core = _Guarded()
+
+
+class _Guarded:
+    """``run_engine_core`` as vLLM hands it to a process that it spawns."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        run_engine_core(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Callable[[], Callable[..., None]], tuple[()]]:
+        return _arrived, ()
+
+
+def _arrived() -> Callable[..., None]:
+    """The first thing that an EngineCore reads; its arguments import vLLM.
+
+    Collections wait until that is done, as in ``streams.garbage.importing``.
+    """
+    gc.disable()
+    return run_engine_core
 
 
 def run_engine_core(*args: Any, **kwargs: Any) -> None:
@@ -43,6 +62,8 @@ def run_engine_core(*args: Any, **kwargs: Any) -> None:
     from vllm.utils.system_utils import kill_process_tree
     from vllm.v1.engine.core import EngineCoreProc
 
+    gc.freeze()
+    gc.enable()
     if os.getpid() != os.getsid(0):
         os.setsid()
     attach(lambda: kill_process_tree(os.getpid()))

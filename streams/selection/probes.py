@@ -1,7 +1,8 @@
 """Texts whose right adapter is known, each compared with all adapters: what is fitted on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ from streams.selection.scoring import scored
 # Calibration texts that are compared with all adapters: of each, and of all together.
 _MAX_TEXTS = 200
 _MAX_TEXTS_IN_ALL = 1_000
-# Texts compared at a time, always so many: the rounding of a product depends on its shape, and
+# Texts compared at a time, always so many, and each always in the same row: the rounding of a
+# product depends on its shape, with some kernels of BLAS (Haswell's) on the row as well, and
 # nothing that is fitted may depend on the order of learning.
 _AT_ONCE = 16
 
@@ -85,15 +87,15 @@ class Probes:
         stay, new = np.flatnonzero(columns >= 0), np.flatnonzero(columns < 0)
         both = np.empty((2, len(rows), len(columns)), np.float32)
         both[:, kept[:, None], stay] = self.likeness[:, rows[kept][:, None], columns[stay]]
-        both[:, kept[:, None], new] = _compare(index, chosen.vectors[kept], new, before_each)
-        both[:, fresh] = _compare(
-            index, chosen.vectors[fresh], np.arange(len(columns)), before_each
-        )
+        _compare(index, chosen, kept, new, both, before_each)
+        _compare(index, chosen, fresh, np.arange(len(columns)), both, before_each)
         for owner in np.unique(chosen.owners[fresh][chosen.owners[fresh] != NOBODY]).tolist():
             own = fresh[chosen.owners[fresh] == owner]
-            sketches = sketched(chosen.vectors[own], index.axes)
-            without = index.segments[owner].centroids.likeness_without(sketches)
-            both[:, own, owner] = chosen.own[own], without
+            centroids = index.segments[owner].centroids
+            both[0, own, owner] = chosen.own[own]
+            for rows, places, part in chosen.batches(own):
+                without = centroids.likeness_without(sketched(part, index.axes))
+                both[1, rows, owner] = without[places]
         return Probes(index, chosen, both)
 
     def scored(self, heads: Heads) -> ProbeScores:
@@ -128,6 +130,23 @@ class _Texts:
     owners: NDArray[np.intp]
     own: Vectors
     languages: tuple[str | None, ...]
+
+    def batches(
+        self, rows: NDArray[np.intp]
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Vectors]]:
+        """``rows`` in parts: these rows (k,), their places (k,) in a batch, and that: (16, d).
+
+        The place of a text follows from its key alone; a place that nothing has is zeros.
+        """
+        keys = [self.keys[row] for row in rows.tolist()]
+        places = np.array([_place(*key) for key in keys], np.intp)
+        waiting = [rows[places == place] for place in range(_AT_ONCE)]
+        for turn in range(max(map(len, waiting))):
+            taken = np.array([place for place in range(_AT_ONCE) if turn < len(waiting[place])])
+            now = np.array([waiting[place][turn] for place in taken])
+            batch = np.zeros((_AT_ONCE, self.vectors.shape[1]), np.float32)
+            batch[taken] = self.vectors[now]
+            yield now, taken, batch
 
     @classmethod
     def of(
@@ -177,23 +196,28 @@ class _Texts:
         )
 
 
+def _place(adapter: str, number: int) -> int:
+    """Spreads the texts of an adapter over a batch, and adapters of which one text is taken."""
+    return (crc32(adapter.encode()) + number) % _AT_ONCE
+
+
 def _compare(
     index: ExampleIndex,
-    texts: Vectors,
+    texts: _Texts,
+    rows: NDArray[np.intp],
     columns: NDArray[np.intp],
+    likenesses: Vectors,
     before_each: Callable[[], None],
-) -> Vectors:
-    """Exact scores and likeness of the texts (n, d) to these adapters: (2, n, columns)."""
-    both = np.empty((2, len(texts), len(columns)), np.float32)
-    for start in range(0, len(texts), _AT_ONCE):
+) -> None:
+    """Writes how like these texts are to these adapters into (2, texts, adapters)."""
+    if not len(columns):
+        return
+    both = np.empty((2, _AT_ONCE, len(columns)), np.float32)
+    for now, places, batch in texts.batches(rows):
         before_each()
-        part = np.zeros((_AT_ONCE, texts.shape[1]), np.float32)
-        rows = slice(start, min(start + _AT_ONCE, len(texts)))
-        count = rows.stop - start
-        part[:count] = texts[rows]
-        sketches = sketched(part, index.axes)
-        for place, column in enumerate(columns.tolist()):
+        sketches = sketched(batch, index.axes)
+        for number, column in enumerate(columns.tolist()):
             segment = index.segments[column]
-            both[0, rows, place] = likeness(part @ segment.vectors.T)[:count]
-            both[1, rows, place] = segment.centroids.likeness(sketches)[:count]
-    return np.clip(both, -1.0, 1.0, out=both)
+            both[0, :, number] = likeness(batch @ segment.vectors.T)
+            both[1, :, number] = segment.centroids.likeness(sketches)
+        likenesses[:, now[:, None], columns] = np.clip(both[:, places], -1.0, 1.0)

@@ -4,6 +4,7 @@ Each run of pytest would start one of its own: four, of 33 to 69 seconds of CPU 
 """
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from subprocess import Popen
@@ -11,10 +12,13 @@ from tempfile import TemporaryDirectory
 
 from cli.stack.broker import running_broker
 
+_MEMORY = Path("/dev/shm")
+_BYTES_WANTED = 4 * 1024**3
+
 
 def main(command: list[str]) -> int:
     """The command's exit status; it finds the broker in LORELAY_KAFKA."""
-    with TemporaryDirectory() as folder, running_broker(Path(folder)) as address:
+    with TemporaryDirectory(dir=_place()) as folder, running_broker(Path(folder)) as address:
         # What make hands on to a make below it are open files.
         process = Popen(command, env=os.environ | {"LORELAY_KAFKA": address}, close_fds=False)
         while True:
@@ -22,6 +26,16 @@ def main(command: list[str]) -> int:
                 return process.wait()
             except KeyboardInterrupt:
                 continue  # the command was told, too, and ends before its broker does
+
+
+def _place() -> Path | None:
+    """Where the broker's files are: in memory if there is room, else among temporary files.
+
+    Topics of its own for each test are most of what this broker does. With its files on a disk
+    they took it 0.40 s of CPU a test, in memory 0.19.
+    """
+    is_roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _BYTES_WANTED
+    return _MEMORY if is_roomy else None
 
 
 if __name__ == "__main__":
