@@ -91,7 +91,7 @@ class VllmEngine:
         )
 
     async def stop(self) -> None:
-        """End what runs with EngineUnavailable, then vLLM's processes within 5 seconds."""
+        """End what runs with EngineUnavailable, then vLLM's processes, within seconds."""
         self._running.end_all(EngineUnavailable("The engine was stopped."))
         # Another start begins with nothing loaded.
         self._running = Running()

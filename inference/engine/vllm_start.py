@@ -17,6 +17,8 @@ from streams.garbage import importing
 
 log = logging.getLogger(__name__)
 
+_KILLED_WITHIN_SECONDS = 30.0
+
 #: Imported by vLLM's workers, not here: the module changes vLLM's kernels.
 CPU_LORA = "inference.engine.vllm_cpu_lora.CpuLora"
 
@@ -53,10 +55,14 @@ def launch(settings: EngineSettings, given_up: threading.Event) -> Any:
 
 
 def end(llm: Any) -> None:
-    """End an AsyncLLM's processes. Blocks for up to 5 seconds."""
+    """End an AsyncLLM's processes. Blocks for 5 seconds, or until the killed ones are gone."""
     from vllm import envs
 
+    manager = llm.engine_core.resources.engine_manager
     llm.shutdown()
+    # vLLM kills what is left after 5 seconds, and doesn't wait: its memory may still be taken.
+    for process in getattr(manager, "processes", ()):
+        process.join(_KILLED_WITHIN_SECONDS)
     envs.disable_envs_cache()
     # vLLM's __del__ would do it again when Python exits, with half its modules gone.
     llm.shutdown = lambda: None
