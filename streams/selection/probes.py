@@ -58,14 +58,14 @@ class Probes:
     """
 
     index: ExampleIndex
-    texts: "_Texts"
+    texts: "Texts"
     likeness: Vectors
 
     @classmethod
     def none(cls, index: ExampleIndex) -> "Probes":
         """Nothing that is known, of an index without adapters."""
         rows, vectors = np.empty(0, np.intp), np.empty((0, len(index.axes)), np.float32)
-        texts = _Texts((), vectors, rows, rows, np.empty(0, np.float32), ())
+        texts = Texts((), vectors, rows, rows, np.empty(0, np.float32), ())
         return cls(index, texts, np.empty((2, 0, 0), np.float32))
 
     def changed(
@@ -81,7 +81,7 @@ class Probes:
         adapters of 200 examples takes a tenth of a second, all anew take six; ``before_each`` is
         called before every few texts.
         """
-        chosen = _Texts.of(index, texts, background)
+        chosen = Texts.of(index, texts, background)
         rows, columns = self._rows(index, chosen.keys), self._columns(index)
         kept, fresh = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
         stay, new = np.flatnonzero(columns >= 0), np.flatnonzero(columns < 0)
@@ -117,7 +117,7 @@ class Probes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Texts:
+class Texts:
     """The texts to compare, (t,) and (t, d), the background's first.
 
     ``keys`` name each one by its adapter, "" for the background's, and its number there;
@@ -151,7 +151,7 @@ class _Texts:
     @classmethod
     def of(
         cls, index: ExampleIndex, texts: Mapping[str, CalibrationTexts], background: Background
-    ) -> "_Texts":
+    ) -> "Texts":
         """Evenly many of each adapter, or one each of some where there are very many."""
         columns = evenly(np.arange(len(index.adapters)), _MAX_TEXTS_IN_ALL)
         most = min(_MAX_TEXTS, _MAX_TEXTS_IN_ALL // max(1, len(columns)))
@@ -167,7 +167,7 @@ class _Texts:
         )
 
     @classmethod
-    def _of_background(cls, background: Background) -> "_Texts":
+    def _of_background(cls, background: Background) -> "Texts":
         count = len(background.vectors)
         return cls(
             tuple(("", number) for number in range(count)),
@@ -181,7 +181,7 @@ class _Texts:
     @classmethod
     def _of_adapter(
         cls, index: ExampleIndex, column: int, texts: Mapping[str, CalibrationTexts], most: int
-    ) -> "_Texts":
+    ) -> "Texts":
         adapter, vectors = index.adapters[column], index.segments[column].vectors
         own = texts[adapter]
         numbers = evenly(np.arange(len(own.rows)), most)
@@ -203,7 +203,7 @@ def _place(adapter: str, number: int) -> int:
 
 def _compare(
     index: ExampleIndex,
-    texts: _Texts,
+    texts: Texts,
     rows: NDArray[np.intp],
     columns: NDArray[np.intp],
     likenesses: Vectors,

@@ -1,16 +1,19 @@
 """Texts whose right adapter is known, with all adapters: kept in step, not made anew."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from streams.selection.background import Background, centred
 from streams.selection.calibration import CalibrationTexts, calibration_texts
 from streams.selection.centroids import axes_of
 from streams.selection.head import Heads, fit_head, folds
 from streams.selection.index import NOT_COMPARED, ExampleIndex, Vectors
-from streams.selection.probes import NOBODY, Probes, ProbeScores
+from streams.selection.probes import NOBODY, Probes, ProbeScores, Texts
 from streams.selection.scoring import scored
 from tests.unit.streams.selection.topics import TopicEncoder
 
@@ -53,6 +56,9 @@ class Known:
         return self.probes.scored(self.heads)
 
 
+KNOWN = Known().change({"law": 40, "music": 20, "medicine": 7})
+
+
 def test_scores_are_those_of_the_adapters_but_without_the_text_itself() -> None:
     known = Known().change({"law": 30, "music": 12, "tiny": 1})
     found, law = known.scored, known.index.segments[0].vectors
@@ -92,6 +98,25 @@ def test_off_topic_each_text_is_without_its_adapter() -> None:
     assert (away.scores[:30, 0] == NOT_COMPARED).all()
     assert (away.guesses[30:, 1] == NOT_COMPARED).all()
     assert (away.scores[:30, 1] > NOT_COMPARED).all()
+
+
+@given(st.data())
+def test_a_text_is_compared_in_the_same_row_of_a_batch_whatever_is_beside_it(
+    data: st.DataObject,
+) -> None:
+    texts = KNOWN.probes.texts
+    everywhere = np.arange(len(texts.keys))
+    rows = data.draw(st.lists(st.sampled_from(everywhere.tolist()), unique=True))
+    expected = dict(_places(texts, everywhere))
+    assert dict(_places(texts, np.array(rows, np.intp))) == {row: expected[row] for row in rows}
+
+
+def _places(texts: Texts, rows: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    """Each row and its place, once the batch is found to hold that and nothing else."""
+    for now, places, batch in texts.batches(rows):
+        assert (batch[places] == texts.vectors[now]).all()
+        assert not np.delete(batch, places, axis=0).any()
+        yield from zip(now.tolist(), places.tolist(), strict=True)
 
 
 steps = st.lists(
