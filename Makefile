@@ -34,11 +34,11 @@ IMPORTED := .venv/.imported .venv-worker/.imported-$(WORKER)
 WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
 # Most tests wait for something: four lanes side by side take little more than the longest one.
 # What these don't name is in the last, and only the first needs the worker environment and models.
-VLLM := $(wildcard tests/e2e tests/chaos/test_promise_vllm.py \
-  tests/integration/worker/test_vllm_faults.py)
+VLLM := $(wildcard tests/chaos/test_promise_vllm.py \
+  tests/integration/worker/test_vllm_faults.py tests/e2e)
 FAULTS := $(wildcard tests/chaos \
-  $(addprefix tests/integration/,broker_faults registry router security))
-UNITS := $(wildcard tests/unit $(addprefix tests/integration/,sink tracing versions))
+  $(addprefix tests/integration/,broker_faults registry router security versions))
+UNITS := $(wildcard tests/unit $(addprefix tests/integration/,sink tracing))
 REST := $(wildcard tests)
 IN_NO_LANE := $(WORKER_SUITES) tests/system
 
@@ -70,7 +70,7 @@ test-faults test-units test-rest: $(STREAMS) $(BROKER)
 # The first lane is the longest, and set-up is before it. Beside the others a second thread of
 # training waits for a core at each step: 420 ms of CPU a step with it, 360 without, as fast.
 test-vllm: TRAINING := OMP_NUM_THREADS=1
-test-faults test-units test-rest: NICE := nice -n 5
+test-faults test-units test-rest: NICE := nice
 test-vllm:
 	@status=0; \
 	$(call pytest,.venv-worker,$(WORKER_SUITES)) || status=1; \
