@@ -1,15 +1,19 @@
 """No engine process outlives a worker that was killed."""
 
 import asyncio
+import gc
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
+from inference.engine import lifeline
 from inference.engine.factory import make_engine
 from tests.contract.conftest import Models, needs_vllm
 
@@ -62,6 +66,39 @@ async def test_a_start_that_is_cancelled_leaves_no_process_behind(models: Models
     spawned = {child for child in descendants(os.getpid()) - before if _is_spawned(child)}
     eventually_gone(spawned, seconds=60)
     assert not await engine.healthy()
+
+
+class Witness:
+    """A configuration that tells whether collections are on when it arrives and when it is used."""
+
+    def __init__(self, told: Connection) -> None:
+        self._told = told
+
+    def __getstate__(self) -> Connection:
+        return self._told
+
+    def __setstate__(self, told: Connection) -> None:
+        self._told = told
+        told.send(gc.isenabled())
+
+    def __getattr__(self, name: str) -> None:
+        self._told.send(gc.isenabled())
+        raise AttributeError(name)
+
+
+def test_an_engine_core_collects_again_once_vllm_is_imported() -> None:
+    from vllm.v1.engine.core import EngineCoreProc
+
+    lifeline.install()
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    context = multiprocessing.get_context("spawn")
+    core = context.Process(
+        target=EngineCoreProc.run_engine_core, kwargs={"vllm_config": Witness(sender)}
+    )
+    core.start()
+    sender.close()
+    assert [receiver.recv(), receiver.recv()] == [False, True]
+    core.join()
 
 
 def descendants(pid: int) -> set[int]:
