@@ -93,9 +93,9 @@ class Probes:
             own = fresh[chosen.owners[fresh] == owner]
             centroids = index.segments[owner].centroids
             both[0, own, owner] = chosen.own[own]
-            for rows, places, part in chosen.batches(own):
-                without = centroids.likeness_without(sketched(part, index.axes))
-                both[1, rows, owner] = without[places]
+            for now, places, batch in chosen.batches(own):
+                without = centroids.likeness_without(sketched(batch, index.axes))
+                both[1, now, owner] = without[places]
         return Probes(index, chosen, both)
 
     def scored(self, heads: Heads) -> ProbeScores:
