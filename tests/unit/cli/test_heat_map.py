@@ -52,12 +52,11 @@ def test_names_title_axes_and_colour_bar_are_labelled(tmp_path: Path) -> None:
     assert {"50", "25"} <= set(shown)
 
 
-def test_the_picture_grows_with_its_adapters(tmp_path: Path) -> None:
-    draw(heat_map(18), [tmp_path / "figures.png"])
-    draw(heat_map(21), [tmp_path / "small.png"])
-    draw(heat_map(60), [tmp_path / "large.png"])
-    heights = [size(tmp_path / f"{name}.png")[1] for name in ("figures", "small", "large")]
-    assert heights[1] < heights[0] < heights[2] > 1.5 * heights[1]
+def test_a_hundred_adapters_are_all_named_and_the_picture_grows(tmp_path: Path) -> None:
+    draw(heat_map(30), [tmp_path / "small.png"])
+    draw(heat_map(100), [tmp_path / "a.svg", tmp_path / "a.png"])
+    assert texts(tmp_path / "a.svg").count("domain-task-v99@1.0.0") == 2
+    assert size(tmp_path / "a.png")[1] > 2 * size(tmp_path / "small.png")[1]
 
 
 def test_of_more_than_a_hundred_those_that_overlap_are_drawn(tmp_path: Path) -> None:
