@@ -21,7 +21,7 @@ from streams.kafka.log_ranges import LogRanges
 from streams.kafka.output import Output
 from streams.kafka.owner import OnDeleted, OnTransaction, PartitionOwner
 from streams.kafka.settings import METADATA_MAX_AGE_MS, KafkaSettings
-from streams.kafka.settling import Traces
+from streams.kafka.settling import Unsettled
 from streams.kafka.transactions import PartitionTransactions
 from streams.kafka.window import MetadataInvalid, OffsetBeyondLog
 
@@ -85,7 +85,7 @@ class ExactlyOnceConsumer:
         self._on_transaction = on_transaction
         self._on_deleted = on_deleted
         self._limits = SizeLimits(settings.max_record_bytes)
-        self._traces = Traces(options.writes_to)
+        self._unsettled = Unsettled(options.writes_to)
         self._owners: dict[TopicPartition, PartitionOwner] = {}
         self._acquisitions: set[asyncio.Task[None]] = set()
         #: The offsets that the handler is at, and the size of each record in bytes.
@@ -375,7 +375,7 @@ class ExactlyOnceConsumer:
                     self._group,
                     partition,
                     self._limits,
-                    self._traces,
+                    self._unsettled,
                 ),
                 linger_seconds=self._options.linger_seconds,
                 on_transaction=self._on_transaction,

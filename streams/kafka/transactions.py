@@ -33,7 +33,7 @@ from streams.kafka.doubt import Doubt
 from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
 from streams.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
-from streams.kafka.settling import Attempt, Traces, was_committed
+from streams.kafka.settling import LastTransaction, Unsettled
 from streams.kafka.window import Committed
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def partition_for(key: bytes, partitions: int) -> int:
 class PartitionTransactions:
     """The transactional producer of one input partition during one assignment.
 
-    ``traces`` are this process's; without them nothing of an earlier assignment is settled.
+    ``unsettled`` is this process's; without it, what an earlier owner wrote is settled nowhere.
     """
 
     def __init__(
@@ -126,15 +126,14 @@ class PartitionTransactions:
         group: str,
         partition: TopicPartition,
         limits: SizeLimits,
-        traces: Traces | None = None,
+        unsettled: Unsettled | None = None,
     ) -> None:
         self._settings = settings
-        self._traces = traces or Traces()
+        self._unsettled = unsettled or Unsettled()
         self._limits = limits
         self._group = group
         self._partition = partition
         self._producer: AIOKafkaProducer | None = None
-        self._last: Committed | None = None
         self._doubt: Doubt | None = None
         self._keyless = 0
         self._absent: dict[str, float] = {}
@@ -155,13 +154,14 @@ class PartitionTransactions:
             max_batch_size=self._settings.max_record_bytes + _FRAME_BYTES,
             **self._settings.client_kwargs(),
         )
+        last = LastTransaction(self._producer)
         try:
             await asyncio.wait_for(self._producer.start(), _PATIENCE_SECONDS)
         except TimeoutError as error:
             raise KafkaTimeoutError("no producer could be initialised") from error
         self._doubt = Doubt(self._producer)
-        self._last = await self._settle(self._producer, await self._committed(admin))
-        return self._last
+        await self._settle(last)
+        return await self._committed(admin)
 
     async def _committed(self, admin: AIOKafkaAdminClient) -> Committed | None:
         offsets = await admin.list_consumer_group_offsets(self._group, partitions=[self._partition])
@@ -174,41 +174,25 @@ class PartitionTransactions:
             return None
         return Committed(found.offset, found.metadata or "")
 
-    async def _settle(
-        self, producer: AIOKafkaProducer, committed: Committed | None
-    ) -> Committed | None:
-        """Makes this process's last transaction whole, should the broker have done it by halves.
-
-        Records without a marker would become visible with the next commit of this producer id,
-        and an offset without one would be lost. So another transaction writes markers wherever
-        the last one may have written records: to commit them all where that was begun, and else,
-        as they will be written again, to abort them. Returns what is committed then.
+    async def _settle(self, last: LastTransaction) -> None:
+        """Makes the last transaction whole, whoever made it, should a broker have ended it by halves.
 
         Raises: KafkaError.
         """
-        attempt = self._traces.attempted.get(self._partition)
-        if attempt is None:
-            return committed
-        offset = OffsetAndMetadata(attempt.committed.offset, attempt.committed.metadata)
+        due = self._unsettled.is_committed
+        if last.is_committed is not None:
+            due[self._partition] = last.is_committed
+        if (is_committed := due.get(self._partition)) is None:
+            return
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                counts = {topic: await self._partitions(topic) for topic in self._traces.topics}
-                is_committed = await was_committed(self._settings, attempt, committed, counts)
-                await producer.begin_transaction()
-                for topic, count in counts.items():
-                    for number in range(count):
-                        target = TopicPartition(topic, number)
-                        producer._txn_manager.maybe_add_partition_to_txn(target)
-                await producer.send_offsets_to_transaction({self._partition: offset}, self._group)
-                if is_committed:
-                    await producer.commit_transaction()
-                else:
-                    await producer.abort_transaction()
+                counts = {topic: await self._partitions(topic) for topic in self._unsettled.topics}
+                await last.repeat(is_committed, counts, self._group)
         except (TimeoutError, IllegalOperation, AssertionError) as error:
             raise KafkaTimeoutError(f"the last transaction was not settled: {error!r}") from error
         if self._doubt is not None and self._doubt.is_cast:
             raise KafkaConnectionError("a request was sent twice while that was settled")
-        return attempt.committed if is_committed else committed
+        del due[self._partition]
 
     async def commit(self, outputs: Sequence[Output], committed: Committed) -> None:
         """Produces the outputs and commits the input's offset, both or neither.
@@ -219,11 +203,9 @@ class PartitionTransactions:
         if self._producer is None or self._doubt is None or self._doubt.is_cast:
             raise OutcomeUnknown(f"{self._partition}: the producer is of no use")
         self._limits.check(outputs)
-        attempt = Attempt(self._last, committed)
-        self._traces.attempted[self._partition] = attempt
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                await self._commit(self._producer, outputs, attempt)
+                await self._commit(self._producer, outputs, committed)
         except TimeoutError as error:
             raise OutcomeUnknown(
                 f"{self._partition}: no outcome within {_PATIENCE_SECONDS:.0f} s"
@@ -235,27 +217,26 @@ class PartitionTransactions:
             raise OutcomeUnknown(f"{self._partition}: {error!r}") from error
         if self._doubt.is_cast:
             raise OutcomeUnknown(f"{self._partition}: a request was sent twice")
-        self._last = committed
 
     async def _commit(
         self,
         producer: AIOKafkaProducer,
         outputs: Sequence[Output],
-        attempt: Attempt,
+        committed: Committed,
     ) -> None:
         # Before the transaction begins: looking for a topic that is not there takes time.
         counts = {topic: await self._partitions(topic) for topic in {o.topic for o in outputs}}
         batches = self._batches(
             [output for output in outputs if _has_target(output, counts)], counts
         )
-        offset = OffsetAndMetadata(attempt.committed.offset, attempt.committed.metadata)
+        offset = OffsetAndMetadata(committed.offset, committed.metadata)
         await producer.begin_transaction()
         deliveries = [(batch, await self._submit(producer, batch)) for batch in batches]
         await producer.send_offsets_to_transaction({self._partition: offset}, self._group)
         # aiokafka commits a transaction although a batch of it was refused: look first.
         for batch, delivery in deliveries:
             try:
-                written = await delivery
+                await delivery
             except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
                 topic, records = batch.target.topic, batch.builder.record_count()
                 self._limits.refused(topic, records, batch.size)
@@ -263,7 +244,6 @@ class PartitionTransactions:
                     f"{self._partition}: {topic} does not take a batch of {records} records "
                     f"and {batch.size:,} bytes"
                 ) from error
-            attempt.places.setdefault(batch.target, written.offset)
         await producer.commit_transaction()
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ from streams.kafka.limits import SizeLimits
 from streams.kafka.log_ranges import LogRanges
 from streams.kafka.output import Output
 from streams.kafka.owner import OnDeleted, OnTransaction, Outcome, PartitionOwner
-from streams.kafka.settling import Traces
+from streams.kafka.settling import Unsettled
 from streams.kafka.transactions import PartitionTransactions
 from streams.kafka.window import MetadataInvalid, OffsetBeyondLog
 from streams.router.faust_app import RouterApp
@@ -44,7 +44,7 @@ class OwnedPartitions:
         self._settings = settings
         self._topic = topic
         topics = settings.topics
-        self._traces = Traces(
+        self._unsettled = Unsettled(
             (topics.requests, topics.responses, topics.replies, topics.dead_letters)
         )
         self._on_transaction = on_transaction
@@ -164,7 +164,7 @@ class OwnedPartitions:
         group = self._app.conf.id
         owner = PartitionOwner(
             partition,
-            PartitionTransactions(self._settings, group, partition, self._limits, self._traces),
+            PartitionTransactions(self._settings, group, partition, self._limits, self._unsettled),
             linger_seconds=0.0,
             on_transaction=self._transaction_ended,
             on_deleted=self._on_deleted,
