@@ -1,13 +1,13 @@
-"""How the last transaction of a transactional id ended, and its end made whole (KIP-664's question).
+"""How a transactional id's last transaction was to end, and that end made whole.
 
 A lone broker that restarts in the midst of a commit may call it complete without having written
-all its markers (seen with Kafka 4.4.0). Records without one become visible, or are dropped, with
-whatever the same producer id ends next, and an offset without one is neither. What was decided
-is in the coordinator's log, until the next initialisation: so it is asked before that.
+all its markers (seen with Kafka 4.4.0). Records without one end as the producer id's next
+transaction does, and so does an offset. What was decided is in the coordinator's log until the
+next initialisation, so the coordinator is asked before that.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,26 +17,15 @@ from aiokafka.errors import (
     IncompatibleBrokerVersion,
     KafkaError,
     NodeNotReadyError,
-    NoError,
+    TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
-    for_code,
 )
-from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.transaction import InitProducerIdRequest
-from aiokafka.protocol.types import (
-    CompactArray,
-    CompactString,
-    Int16,
-    Int32,
-    Int64,
-    Schema,
-    TaggedFields,
-)
 
-#: Kafka's error code for an id that nobody has used, which aiokafka does not know.
-_ID_NOT_FOUND: Final = 105
-#: The coordinator's states, and whether the transaction is committed. One that is open is aborted
-#: by the initialisation; those not named here have nothing to end.
+from streams.kafka.transaction_state import DescribeTransactions, state_in
+
+#: Whether a transaction in this state is to be committed. An open one is aborted by the
+#: initialisation; in the states that aren't named there is nothing to end.
 _IS_COMMITTED: Final = {
     "Ongoing": False,
     "PrepareAbort": False,
@@ -45,67 +34,16 @@ _IS_COMMITTED: Final = {
     "PrepareCommit": True,
     "CompleteCommit": True,
 }
-_ENDED: Final = ("CompleteCommit", "CompleteAbort")
+_COMPLETE: Final = ("CompleteCommit", "CompleteAbort")
+#: On a local broker the markers are there after 1-3 ms.
 _AGAIN_SECONDS: Final = 0.003
-
-
-class _Response(Response):
-    API_KEY = 65
-    API_VERSION = 0
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "transaction_states",
-            CompactArray(
-                ("error_code", Int16),
-                ("transactional_id", CompactString("utf-8")),
-                ("transaction_state", CompactString("utf-8")),
-                ("transaction_timeout_ms", Int32),
-                ("transaction_start_time_ms", Int64),
-                ("producer_id", Int64),
-                ("producer_epoch", Int16),
-                (
-                    "topics",
-                    CompactArray(
-                        ("topic", CompactString("utf-8")),
-                        ("partitions", CompactArray(Int32)),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
-    )
-
-
-class _RequestV0(RequestStruct):
-    API_KEY = 65
-    API_VERSION = 0
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _Response
-    SCHEMA = Schema(
-        ("transactional_ids", CompactArray(CompactString("utf-8"))), ("tags", TaggedFields)
-    )
-
-
-class DescribeTransactions(Request[_RequestV0]):
-    """Asks a transaction coordinator for the state of an id's transaction."""
-
-    API_KEY = 65
-
-    def __init__(self, transactional_id: str) -> None:
-        self._id = transactional_id
-
-    def build(self, request_struct_class: type[_RequestV0]) -> _RequestV0:
-        return request_struct_class([self._id], {})
 
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """What a process still has to make whole: whether each input's last transaction is committed.
+    """Which transactions a process has yet to make whole, and whether they are committed.
 
-    ``topics`` are those that outputs go to.
+    They are named by their input partition; ``topics`` are those that outputs go to.
     """
 
     topics: Collection[str] = ()
@@ -113,68 +51,91 @@ class Unsettled:
 
 
 class LastTransaction:
-    """What the coordinator says of the id's last transaction, at each try to initialise ours.
+    """The id's last transaction before ours, as its coordinator has it.
 
-    The last answer before an initialisation that succeeds is final: whoever begins another one in
-    between makes it fail, and it is asked again. To be made before the producer starts.
+    It is asked at every try to initialise, and the answer before the one that succeeds is final:
+    a transaction that is open or about to end makes that fail. To be made before the producer
+    starts; on a broker that can't be asked (before Kafka 3.0) nothing is known.
     """
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
-        #: None where there was none, or another initialisation since, or the broker is too old.
+        #: None where there was none, or nothing came after the last initialisation.
         self.is_committed: bool | None = None
         self._producer = producer
         self._id: str = producer._txn_manager.transactional_id
         self._send = producer.client.send
         producer.client.send = self._asking
 
-    async def _asking(self, node: int, request: Any, **options: Any) -> Any:
-        if isinstance(request, InitProducerIdRequest):
-            self.is_committed = _IS_COMMITTED.get(await self._state(node))
-        return await self._send(node, request, **options)
+    async def repeat(
+        self, is_committed: bool, topics: Collection[str], group: str | None = None
+    ) -> None:
+        """Ends it everywhere once more, by a transaction of ours that holds nothing.
 
-    async def _state(self, node: int) -> str:
-        """Its state; empty where that is nobody's to tell. Raises: KafkaError."""
-        question = DescribeTransactions(self._id)
-        try:
-            answer = await self._send(node, question, group=ConnectionGroup.COORDINATION)
-        except IncompatibleBrokerVersion:
-            return ""
-        ((code, _, state, *_),) = answer.transaction_states
-        error = None if code == _ID_NOT_FOUND else for_code(code)
-        if error in {None, TransactionalIdAuthorizationFailed}:
-            # The initialisation is refused as well, in words that aiokafka understands.
-            return ""
-        if error is not NoError:
-            # It is loading, or the coordinator of this id no longer: aiokafka looks for it again.
-            raise NodeNotReadyError(f"{self._id}: {error.__name__}")
-        return str(state)
+        Everywhere is every partition of the topics that are there and may be written, and the
+        group's offsets: the coordinator no longer knows which of them it was. Returns when the
+        markers are written.
 
-    async def repeat(self, is_committed: bool, partitions: Mapping[str, int], group: str) -> None:
-        """Ends a transaction of everything in the same way, so that no marker is missing.
-
-        ``partitions`` are how many each topic has. Returns when the markers are written.
         Raises: KafkaError, IllegalOperation, AssertionError.
         """
-        producer, sender = self._producer, self._producer._sender
+        producer = self._producer
+        manager = producer._txn_manager
+        partitions = await self._partitions(topics)
         await producer.begin_transaction()
-        for topic, count in partitions.items():
-            for number in range(count):
-                producer._txn_manager.maybe_add_partition_to_txn(TopicPartition(topic, number))
-        # No offset is named: those that wait for a marker are what is to be ended.
-        while not await sender._do_add_offsets_to_txn(group):
-            pass
-        if not is_committed:
+        try:
+            for partition in partitions:
+                manager.maybe_add_partition_to_txn(partition)
+            while manager.partitions_to_add():  # noqa: ASYNC110
+                await asyncio.sleep(_AGAIN_SECONDS)
+            if not manager.is_in_transaction():
+                await manager.wait_for_transaction_end()
+        except TopicAuthorizationFailedError as error:
             await producer.abort_transaction()
-            return
-        await producer.commit_transaction()
-        while await self._now() not in _ENDED:
+            return await self.repeat(is_committed, set(topics).difference(*error.args), group)
+        # An offset that waits for its marker needs no other one to be committed with.
+        while group and not await producer._sender._do_add_offsets_to_txn(group):
+            pass
+        if is_committed:
+            await producer.commit_transaction()
+        else:
+            await producer.abort_transaction()
+        while not await self._is_complete():  # noqa: ASYNC110
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def _now(self) -> str:
+    async def _asking(self, node: int, request: Any, **options: Any) -> Any:
+        if isinstance(request, InitProducerIdRequest):
+            self.is_committed = _IS_COMMITTED.get(await self._state(node) or "")
+        return await self._send(node, request, **options)
+
+    async def _state(self, node: int) -> str | None:
+        try:
+            return state_in(
+                await self._send(
+                    node, DescribeTransactions(self._id), group=ConnectionGroup.COORDINATION
+                )
+            )
+        except (IncompatibleBrokerVersion, TransactionalIdAuthorizationFailed):
+            # Whoever may not ask may not initialise either, which aiokafka tells well.
+            return None
+        except KafkaError as error:
+            # It still loads, or coordinates this id no longer: after this aiokafka looks anew.
+            raise NodeNotReadyError(f"{self._id}: {error!r}") from error
+
+    async def _is_complete(self) -> bool:
         sender = self._producer._sender
         node = await sender._find_coordinator(CoordinationType.TRANSACTION, self._id)
         try:
-            return await self._state(node)
-        except KafkaError:
+            return await self._state(node) in _COMPLETE
+        except NodeNotReadyError:
             sender._coordinator_dead(CoordinationType.TRANSACTION)
-            return ""
+            return False
+
+    async def _partitions(self, topics: Collection[str]) -> list[TopicPartition]:
+        client = self._producer.client
+        for topic in topics:
+            client.add_topic(topic)
+        await client.force_metadata_update()
+        return [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in client.cluster.partitions_for_topic(topic) or ()
+        ]

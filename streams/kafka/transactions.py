@@ -175,7 +175,7 @@ class PartitionTransactions:
         return Committed(found.offset, found.metadata or "")
 
     async def _settle(self, last: LastTransaction) -> None:
-        """Makes the last transaction whole, whoever made it, should a broker have ended it by halves.
+        """Makes the last transaction whole, whoever made it, should a broker have half ended it.
 
         Raises: KafkaError.
         """
@@ -186,8 +186,7 @@ class PartitionTransactions:
             return
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                counts = {topic: await self._partitions(topic) for topic in self._unsettled.topics}
-                await last.repeat(is_committed, counts, self._group)
+                await last.repeat(is_committed, self._unsettled.topics, self._group)
         except (TimeoutError, IllegalOperation, AssertionError) as error:
             raise KafkaTimeoutError(f"the last transaction was not settled: {error!r}") from error
         if self._doubt is not None and self._doubt.is_cast:

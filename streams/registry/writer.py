@@ -54,7 +54,12 @@ class RegistryWriter(Assembly):
         self._actor = actor
         self._follower = RegistryFollower(settings, codec)
         self._workers: dict[bytes, bytes] = {}
-        self._writer = SoleWriter(settings, transactional_id(settings))
+        topics = settings.topics
+        self._writer = SoleWriter(
+            settings,
+            transactional_id(settings),
+            (topics.examples, topics.lifecycle, topics.adapters, topics.traffic),
+        )
 
     @property
     def registry(self) -> Registry:

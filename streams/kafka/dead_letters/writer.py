@@ -42,10 +42,13 @@ class DeadLetterWriter(Assembly):
     ) -> None:
         super().__init__()
         self._settings = settings
-        self._topic = settings.topics.dead_letters
+        topics = settings.topics
+        self._topic = topics.dead_letters
         self._codec = codec
         self._accepts = accepts
-        self._writer = SoleWriter(settings, transactional_id(settings))
+        self._writer = SoleWriter(
+            settings, transactional_id(settings), (topics.queries, topics.requests, self._topic)
+        )
         self._schemas = WriterSchemas(settings, codec)
         self.letters: Sequence[DeadLetter] = ()
 

@@ -88,6 +88,12 @@ class Cluster:
         while self.config(topic)["max.message.bytes"] != str(max_message_bytes):
             assert time.monotonic() < deadline, f"{topic} kept its limit"
 
+    def set_of_broker(self, name: str, value: str) -> None:
+        """Changes a setting of broker 1 while it runs."""
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])
+        self._admin.incremental_alter_configs([resource])[resource].result(_SECONDS)
+
     def delete(self, topic: str) -> None:
         """Returns when the topic is gone."""
         self._admin.delete_topics([topic])[topic].result(_SECONDS)

@@ -9,13 +9,14 @@ from unittest.mock import AsyncMock
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError
 
 from schemas.errors import RecordTooLarge
 from streams.kafka.consumer import ConsumerOptions, ExactlyOnceConsumer
 from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
 from streams.kafka.settings import KafkaSettings
-from streams.kafka.settling import Attempt, Traces
+from streams.kafka.settling import LastTransaction, Unsettled
 from streams.kafka.transactions import PartitionTransactions
 from streams.kafka.window import Committed, decode_bitmap
 from tests.integration.kafka.cluster import Cluster
@@ -207,17 +208,17 @@ async def test_a_fenced_owner_writes_nothing_and_drops_what_the_other_has_done(
     assert "never retrieved" not in caplog.text
 
 
-@pytest.mark.parametrize("is_lost", [False, True])
-async def test_a_takeover_settles_the_last_transaction_of_its_process_by_its_offset(
-    cluster: Cluster, kafka_settings: KafkaSettings, group: str, is_lost: bool
+@pytest.mark.parametrize("is_committed", [True, False])
+async def test_a_takeover_ends_the_last_transaction_everywhere_once_more(
+    cluster: Cluster, kafka_settings: KafkaSettings, group: str, is_committed: bool
 ) -> None:
     source, target = cluster.create("in"), cluster.create("out", partitions=3)
     place = TopicPartition(source, 0)
     limits = SizeLimits(kafka_settings.max_record_bytes)
-    traces = Traces([target, "nowhere"])
 
     async def take_over() -> tuple[PartitionTransactions, Committed | None]:
-        owner = PartitionTransactions(kafka_settings, group, place, limits, traces)
+        unsettled = Unsettled([target, "nowhere"])
+        owner = PartitionTransactions(kafka_settings, group, place, limits, unsettled)
         return owner, await owner.initialise(admin)
 
     def ends() -> list[int]:
@@ -226,77 +227,48 @@ async def test_a_takeover_settles_the_last_transaction_of_its_process_by_its_off
     admin = AIOKafkaAdminClient(**kafka_settings.client_kwargs())
     await admin.start()
     first, committed = await take_over()
-    # A process's first takeover knows of nothing to settle.
+    # There was none, and so there is nothing to end.
     assert (committed, ends()) == (None, [0, 0, 0])
-    await first.commit([Output(target, b"x", partition=0)], Committed(1))
+    with pytest.MonkeyPatch.context() as patched:
+        producer = first._producer
+        assert producer is not None
+        if not is_committed:
+            patched.setattr(producer, "commit_transaction", AsyncMock())
+        await first.commit([Output(target, b"x", partition=0)], Committed(1))
     await first.close()
-    if is_lost:
-        traces.attempted[place] = Attempt(Committed(1), Committed(7))
     second, committed = await take_over()
     await second.close()
-    # A record and its marker; and one everywhere, which changes nothing of what is settled.
-    assert (committed, ends()) == (Committed(1), [3, 1, 1])
-    assert cluster.committed(group, source) == 1
-    assert values(cluster, target) == [b"x"]
-    await admin.close()
-
-
-@pytest.mark.parametrize("is_committed", [True, False])
-async def test_a_commit_whose_offset_was_lost_is_known_by_its_records(
-    cluster: Cluster, kafka_settings: KafkaSettings, group: str, is_committed: bool
-) -> None:
-    source, target = cluster.create("in"), cluster.create("out")
-    place = TopicPartition(source, 0)
-    limits, traces = SizeLimits(kafka_settings.max_record_bytes), Traces([target])
-    first, second = (
-        PartitionTransactions(kafka_settings, group, place, limits, traces) for _ in range(2)
-    )
-    # This client waits until a broker that has just started has coordinators.
-    assert cluster.committed(group, source) < 0
-    admin = AIOKafkaAdminClient(**kafka_settings.client_kwargs())
-    await admin.start()
-    assert await first.initialise(admin) is None
-    producer = first._producer
-    assert producer is not None
-    with pytest.MonkeyPatch.context() as broker:
-        broker.setattr(producer, "send_offsets_to_transaction", AsyncMock())
-        if not is_committed:
-            broker.setattr(producer, "commit_transaction", producer.abort_transaction)
-        await first.commit([Output(target, b"x")], Committed(1))
-    await first.close()
-    assert cluster.committed(group, source) < 0
-
-    committed = await second.initialise(admin)
-    await second.close()
-    await admin.close()
-    assert committed == (Committed(1) if is_committed else None)
-    if is_committed:
-        # A commit is answered before its markers are written.
-        await eventually(lambda: cluster.committed(group, source) == 1, "the offset")
-    assert (cluster.committed(group, source) == 1) is is_committed
+    # A record and its marker; and one everywhere, which changes nothing of what has ended.
+    assert (committed, ends()) == (Committed(1) if is_committed else None, [3, 1, 1])
     assert values(cluster, target) == ([b"x"] if is_committed else [])
+    await admin.close()
 
 
-@pytest.mark.parametrize("is_topic_deleted", [False, True])
-async def test_where_its_records_are_gone_the_offset_alone_decides(
-    cluster: Cluster, kafka_settings: KafkaSettings, group: str, is_topic_deleted: bool
+async def test_what_could_not_be_ended_is_by_the_next_takeover_of_its_process(
+    cluster: Cluster, kafka_settings: KafkaSettings, group: str
 ) -> None:
     source, target = cluster.create("in"), cluster.create("out")
-    cluster.produce(target, [b"x"])
-    if is_topic_deleted:
-        cluster.delete(target)
-    else:
-        cluster.delete_records(target, before=1)
     place = TopicPartition(source, 0)
-    traces = Traces([target])
-    traces.attempted[place] = Attempt(None, Committed(1), {TopicPartition(target, 0): 0})
-    assert cluster.committed(group, source) < 0
+    limits, unsettled = SizeLimits(kafka_settings.max_record_bytes), Unsettled([target])
+    first, second, third = (
+        PartitionTransactions(kafka_settings, group, place, limits, unsettled) for _ in range(3)
+    )
     admin = AIOKafkaAdminClient(**kafka_settings.client_kwargs())
     await admin.start()
-    limits = SizeLimits(kafka_settings.max_record_bytes)
-    owner = PartitionTransactions(kafka_settings, group, place, limits, traces)
-    assert await owner.initialise(admin) is None
-    await owner.close()
+    await first.initialise(admin)
+    await first.commit([Output(target, b"x")], Committed(1))
+    await first.close()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(LastTransaction, "repeat", AsyncMock(side_effect=KafkaConnectionError))
+        with pytest.raises(KafkaConnectionError):
+            await second.initialise(admin)
+    await second.close()
+    assert unsettled.is_committed == {place: True}
+    assert cluster.log_range(target)[1] == 2
+    assert await third.initialise(admin) == Committed(1)
+    assert unsettled.is_committed == {}
+    assert cluster.log_range(target)[1] == 3
+    await third.close()
     await admin.close()
 
 
