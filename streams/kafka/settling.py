@@ -14,13 +14,12 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.errors import (
+    BrokerResponseError,
     IncompatibleBrokerVersion,
     KafkaError,
-    NodeNotReadyError,
     TopicAuthorizationFailedError,
-    TransactionalIdAuthorizationFailed,
 )
-from aiokafka.protocol.transaction import InitProducerIdRequest
+from aiokafka.protocol.transaction import InitProducerIdRequest, InitProducerIdResponse_v0
 
 from streams.kafka.transaction_state import DescribeTransactions, state_in
 
@@ -103,29 +102,25 @@ class LastTransaction:
 
     async def _asking(self, node: int, request: Any, **options: Any) -> Any:
         if isinstance(request, InitProducerIdRequest):
-            self.is_committed = _IS_COMMITTED.get(await self._state(node) or "")
+            try:
+                self.is_committed = _IS_COMMITTED.get(await self._state(node) or "")
+            except IncompatibleBrokerVersion:
+                self.is_committed = None
+            except BrokerResponseError as error:
+                # It still loads, or is not the coordinator: as if it had answered the other one.
+                return InitProducerIdResponse_v0(0, error.errno, -1, -1)
         return await self._send(node, request, **options)
 
     async def _state(self, node: int) -> str | None:
-        try:
-            return state_in(
-                await self._send(
-                    node, DescribeTransactions(self._id), group=ConnectionGroup.COORDINATION
-                )
-            )
-        except (IncompatibleBrokerVersion, TransactionalIdAuthorizationFailed):
-            # Whoever may not ask may not initialise either, which aiokafka tells well.
-            return None
-        except KafkaError as error:
-            # It still loads, or coordinates this id no longer: after this aiokafka looks anew.
-            raise NodeNotReadyError(f"{self._id}: {error!r}") from error
+        question = DescribeTransactions(self._id)
+        return state_in(await self._send(node, question, group=ConnectionGroup.COORDINATION))
 
     async def _is_complete(self) -> bool:
         sender = self._producer._sender
         node = await sender._find_coordinator(CoordinationType.TRANSACTION, self._id)
         try:
             return await self._state(node) in _COMPLETE
-        except NodeNotReadyError:
+        except KafkaError:
             sender._coordinator_dead(CoordinationType.TRANSACTION)
             return False
 

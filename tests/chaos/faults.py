@@ -114,14 +114,16 @@ class Fault:
 
 
 async def _kill_broker(run: Run, ground: Ground) -> None:
-    worker = run.fleet.of_role("worker")[0]
-    if takes_worker := ground.rng.random() < 0.5:
-        run.fleet.send(worker, signal.SIGKILL)
-        await run.fleet.until_ended(worker)
+    """Alone, or with a member: then nobody remembers what that was committing."""
+    role = ground.rng.choice(["nobody", "router", "worker"])
+    victims = run.fleet.of_role(role)
+    for victim in victims:
+        run.fleet.send(victim, signal.SIGKILL)
+        await run.fleet.until_ended(victim)
     # In this thread: the broker ends with the thread that has started it.
     ground.broker.kill_and_restart()
-    if takes_worker:
-        run.fleet.start(worker.name, worker.role)
+    for victim in victims:
+        run.fleet.start(victim.name, victim.role)
 
 
 async def _restart_broker(run: Run, ground: Ground) -> None:

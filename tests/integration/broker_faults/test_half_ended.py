@@ -92,7 +92,7 @@ async def test_a_transaction_is_whole_whoever_was_killed_with_the_broker(
 ) -> None:
     source, target = own.create("in", PARTITIONS), own.create("out", TARGETS)
     rng = random.Random(5)
-    for is_owner_killed in (True, False, True):
+    for is_owner_killed in (True, False):
         owning = Owning(broker.address, group, source, target)
         await asyncio.sleep(rng.uniform(0.5, 1.0))
         if is_owner_killed:
