@@ -30,7 +30,6 @@ from streams.parts import Assembly
 log = logging.getLogger(__name__)
 
 _FETCH_WAIT_MS = 100
-_CANCEL_SECONDS = 1.0
 _SOURCE = "lorelay-client"
 
 R = TypeVar("R", bound=Record)
@@ -93,22 +92,11 @@ class QueryClient(Assembly):
         parts.push_async_callback(self._producer.stop)
         parts.push_async_callback(self._stop_schemas)
         try:
-            await self._connect()
+            await asyncio.gather(self._consumer.start(), self._producer.start())
             await self._listen()
         except KafkaError as error:
             raise await unreachable(self._settings, error) from error
         parts.push_async_callback(self._end_reading, asyncio.create_task(self._read()))
-
-    async def _connect(self) -> None:
-        """Who cancels this waits a moment: aiokafka leaves a connection open where it is cancelled
-        amid its first request."""
-        connecting = asyncio.gather(self._consumer.start(), self._producer.start())
-        try:
-            await asyncio.shield(connecting)
-        except asyncio.CancelledError:
-            with suppress(TimeoutError, KafkaError):
-                await asyncio.wait_for(connecting, _CANCEL_SECONDS)
-            raise
 
     async def _end_reading(self, reading: "asyncio.Task[None]") -> None:
         reading.cancel()

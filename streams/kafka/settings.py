@@ -51,7 +51,13 @@ class KafkaSettings(SecuritySettings):
         return Topics(self.topic_prefix)
 
     def client_kwargs(self) -> dict[str, Any]:
-        """What every aiokafka client (consumer, producer, admin) is made with."""
+        """What every aiokafka client (consumer, producer, admin) is made with.
+
+        Those made after this leave no connection behind where they are cancelled.
+        """
+        from streams.kafka import bootstrap
+
+        bootstrap.install()
         return {
             "bootstrap_servers": self.kafka,
             "request_timeout_ms": self.request_timeout_ms,
