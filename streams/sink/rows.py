@@ -26,11 +26,15 @@ def adapter_key(record: AdapterMetrics) -> AdapterKey:
 
 
 def by_version(records: Iterable[AdapterMetrics]) -> list[AdapterMetrics]:
-    """One record for each version and window: what counts in one row, added up."""
+    """One record for each version and window: what counts in one row, added up.
+
+    One that has its row to itself stays as it is.
+    """
     groups: defaultdict[VersionKey, list[AdapterMetrics]] = defaultdict(list)
     for record in records:
         groups[version_key(record)].append(record)
-    return [merge(groups[key]) for key in sorted(groups)]
+    ordered = (groups[key] for key in sorted(groups))
+    return [merge(group) if len(group) > 1 else group[0] for group in ordered]
 
 
 def by_adapter(records: Iterable[AdapterMetrics]) -> list[AdapterMetrics]:

@@ -54,6 +54,17 @@ def test_a_plain_ddsketch_reader_finds_the_total_time(durations: list[float]) ->
     assert plain.get_quantile_value(0.5) == pytest.approx(quantiles(durations).at(0.5))
 
 
+@given(st.lists(st.floats(-1e6, 1e6), max_size=60))
+def test_what_the_library_writes_is_read_as_the_library_reads_it(values: list[float]) -> None:
+    written = DDSketch(RELATIVE_ACCURACY)
+    for value in values:
+        written.add(value)
+    message = PROTOBUF.to_proto(written)
+    theirs, ours = PROTOBUF.from_proto(message), Quantiles.from_protobuf(message)
+    assert ours.count == theirs.count == len(values)
+    assert levels(ours) == [pytest.approx(theirs.get_quantile_value(level)) for level in LEVELS]
+
+
 def test_no_durations_have_no_quantiles() -> None:
     assert Quantiles().at(0.5) is None
     assert [sketch.count for sketch in decode(b"")] == [0, 0, 0]
