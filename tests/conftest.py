@@ -4,18 +4,17 @@ import asyncio
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import hypothesis
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
 from cli.stack.broker import running_broker
 from schemas.topics import Topics
 from streams.kafka.admin import create_topics
 from streams.kafka.settings import KafkaSettings
+from tests.kafka_admin import running_admin
 
 # No test asserts a time: these machines are shared.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -98,23 +97,19 @@ def live_topics(kafka_settings: KafkaSettings, topics: Topics) -> Iterator[Topic
 async def _create(settings: KafkaSettings, topics: Topics) -> None:
     await create_topics(settings, topics.specs())
     wanted = {spec.name for spec in topics.specs()}
-    async with _admin(settings) as admin:
+    async with running_admin(settings) as admin:
         # The controller has made them; the broker hears of it a moment later.
         while not wanted <= set(await admin.list_topics()):
             pass
 
 
+@pytest.fixture
+def group() -> str:
+    """A consumer group, or a transactional id, of the test's own."""
+    return f"group-{uuid.uuid4().hex[:12]}"
+
+
 async def _delete(settings: KafkaSettings, topics: Topics) -> None:
-    async with _admin(settings) as admin:
+    async with running_admin(settings) as admin:
         ours = [name for name in await admin.list_topics() if name.startswith(topics.prefix)]
         await admin.delete_topics(ours)
-
-
-@asynccontextmanager
-async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(**settings.client_kwargs())
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()

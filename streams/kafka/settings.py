@@ -16,6 +16,10 @@ STACK_FILE = Path(".lorelay/stack.json")
 #: records of its output partitions from read_committed readers until it ends, so it is short.
 TRANSACTION_TIMEOUT_MS = 10_000
 
+#: aiokafka tries for ever what a broker does not answer. After this long the coordinator, where
+#: there is one, has given the transaction up.
+TRANSACTION_PATIENCE_SECONDS = 2 * TRANSACTION_TIMEOUT_MS / 1000
+
 #: How old a group member's knowledge of its topic gets, in ms: a topic that was deleted and made
 #: anew, or has more partitions, is consumed after so long. (aiokafka's own is five minutes.)
 METADATA_MAX_AGE_MS = 10_000

@@ -15,12 +15,15 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.errors import (
     BrokerResponseError,
+    IllegalOperation,
     IncompatibleBrokerVersion,
     KafkaError,
+    KafkaTimeoutError,
     TopicAuthorizationFailedError,
 )
 from aiokafka.protocol.transaction import InitProducerIdRequest, InitProducerIdResponse_v0
 
+from streams.kafka.settings import TRANSACTION_PATIENCE_SECONDS
 from streams.kafka.transaction_state import DescribeTransactions, state_in
 
 #: Whether a transaction in this state is to be committed. An open one is aborted by the
@@ -33,7 +36,7 @@ _IS_COMMITTED: Final = {
     "PrepareCommit": True,
     "CompleteCommit": True,
 }
-_COMPLETE: Final = ("CompleteCommit", "CompleteAbort")
+_ENDING: Final = ("PrepareCommit", "PrepareAbort", "PrepareEpochFence")
 #: On a local broker the markers are there after 1-3 ms.
 _AGAIN_SECONDS: Final = 0.003
 
@@ -74,8 +77,16 @@ class LastTransaction:
         group's offsets: the coordinator no longer knows which of them it was. Returns when the
         markers are written.
 
-        Raises: KafkaError, IllegalOperation, AssertionError.
+        Raises: KafkaError.
         """
+        try:
+            async with asyncio.timeout(TRANSACTION_PATIENCE_SECONDS):
+                await self._repeat(is_committed, topics, group)
+        except (TimeoutError, IllegalOperation, AssertionError) as error:
+            # The latter two: aiokafka's state machine, after an error elsewhere in it.
+            raise KafkaTimeoutError(f"the last transaction was not settled: {error!r}") from error
+
+    async def _repeat(self, is_committed: bool, topics: Collection[str], group: str | None) -> None:
         producer = self._producer
         manager = producer._txn_manager
         partitions = await self._partitions(topics)
@@ -89,7 +100,7 @@ class LastTransaction:
                 await manager.wait_for_transaction_end()
         except TopicAuthorizationFailedError as error:
             await producer.abort_transaction()
-            return await self.repeat(is_committed, set(topics).difference(*error.args), group)
+            return await self._repeat(is_committed, set(topics).difference(*error.args), group)
         # An offset that waits for its marker needs no other one to be committed with.
         while group and not await producer._sender._do_add_offsets_to_txn(group):
             pass
@@ -97,7 +108,7 @@ class LastTransaction:
             await producer.commit_transaction()
         else:
             await producer.abort_transaction()
-        while not await self._is_complete():  # noqa: ASYNC110
+        while await self._is_ending():  # noqa: ASYNC110
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _asking(self, node: int, request: Any, **options: Any) -> Any:
@@ -115,14 +126,15 @@ class LastTransaction:
         question = DescribeTransactions(self._id)
         return state_in(await self._send(node, question, group=ConnectionGroup.COORDINATION))
 
-    async def _is_complete(self) -> bool:
+    async def _is_ending(self) -> bool:
+        """Whether markers are still to be written; who has fenced us meanwhile saw to that."""
         sender = self._producer._sender
         node = await sender._find_coordinator(CoordinationType.TRANSACTION, self._id)
         try:
-            return await self._state(node) in _COMPLETE
+            return await self._state(node) in _ENDING
         except KafkaError:
             sender._coordinator_dead(CoordinationType.TRANSACTION)
-            return False
+            return True
 
     async def _partitions(self, topics: Collection[str]) -> list[TopicPartition]:
         client = self._producer.client

@@ -61,8 +61,6 @@ class SoleWriter:
             await last.repeat(last.is_committed, self._topics)
         except (ProducerFenced, InvalidProducerEpoch):
             self._is_fenced = True
-        except (IllegalOperation, AssertionError, TimeoutError) as error:
-            raise KafkaError(f"the last transaction was not settled: {error!r}") from error
 
     async def stop(self) -> None:
         """Disconnects; an open transaction is left to the next writer to abort."""

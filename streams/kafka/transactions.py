@@ -32,7 +32,11 @@ from aiokafka.structs import OffsetAndMetadata, RecordMetadata
 from streams.kafka.doubt import Doubt
 from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
-from streams.kafka.settings import TRANSACTION_TIMEOUT_MS, KafkaSettings
+from streams.kafka.settings import (
+    TRANSACTION_PATIENCE_SECONDS,
+    TRANSACTION_TIMEOUT_MS,
+    KafkaSettings,
+)
 from streams.kafka.settling import LastTransaction, Unsettled
 from streams.kafka.window import Committed
 
@@ -51,9 +55,6 @@ _RETRY_BACKOFF_MS = 20
 _FRAME_BYTES = 2048
 #: How long a topic that does not exist is not asked for again.
 _ABSENT_SECONDS = 30.0
-#: aiokafka tries for ever what a broker does not answer. After this long the coordinator, where
-#: there is one, has given the transaction up.
-_PATIENCE_SECONDS = 2 * TRANSACTION_TIMEOUT_MS / 1000
 #: How long a producer may take to end in good order.
 _STOP_SECONDS = 5.0
 
@@ -117,7 +118,8 @@ def partition_for(key: bytes, partitions: int) -> int:
 class PartitionTransactions:
     """The transactional producer of one input partition during one assignment.
 
-    ``unsettled`` is this process's; without it, what an earlier owner wrote is settled nowhere.
+    ``unsettled`` is this process's; without it, of an earlier owner's transaction the offset alone
+    is settled.
     """
 
     def __init__(
@@ -156,7 +158,7 @@ class PartitionTransactions:
         )
         last = LastTransaction(self._producer)
         try:
-            await asyncio.wait_for(self._producer.start(), _PATIENCE_SECONDS)
+            await asyncio.wait_for(self._producer.start(), TRANSACTION_PATIENCE_SECONDS)
         except TimeoutError as error:
             raise KafkaTimeoutError("no producer could be initialised") from error
         self._doubt = Doubt(self._producer)
@@ -184,11 +186,7 @@ class PartitionTransactions:
             due[self._partition] = last.is_committed
         if (is_committed := due.get(self._partition)) is None:
             return
-        try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                await last.repeat(is_committed, self._unsettled.topics, self._group)
-        except (TimeoutError, IllegalOperation, AssertionError) as error:
-            raise KafkaTimeoutError(f"the last transaction was not settled: {error!r}") from error
+        await last.repeat(is_committed, self._unsettled.topics, self._group)
         if self._doubt is not None and self._doubt.is_cast:
             raise KafkaConnectionError("a request was sent twice while that was settled")
         del due[self._partition]
@@ -203,11 +201,11 @@ class PartitionTransactions:
             raise OutcomeUnknown(f"{self._partition}: the producer is of no use")
         self._limits.check(outputs)
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(TRANSACTION_PATIENCE_SECONDS):
                 await self._commit(self._producer, outputs, committed)
         except TimeoutError as error:
             raise OutcomeUnknown(
-                f"{self._partition}: no outcome within {_PATIENCE_SECONDS:.0f} s"
+                f"{self._partition}: no outcome within {TRANSACTION_PATIENCE_SECONDS:.0f} s"
             ) from error
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise Fenced(f"{self._partition}: another owner took over") from error

@@ -8,11 +8,8 @@ since, there is a line on standard output.
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.kafka.limits import SizeLimits
@@ -21,6 +18,7 @@ from streams.kafka.settings import KafkaSettings
 from streams.kafka.settling import Unsettled
 from streams.kafka.transactions import OwnershipLost, PartitionTransactions
 from streams.kafka.window import Committed
+from tests.kafka_admin import running_admin
 
 PARTITIONS, TARGETS = 8, 4
 
@@ -43,7 +41,7 @@ class Owner:
                 self._settings, self._group, place, limits, self._unsettled
             )
             try:
-                async with admin(self._settings) as asked:
+                async with running_admin(self._settings) as asked:
                     committed = await owner.initialise(asked)
                 await self._commit(owner, target, partition, committed)
             except (KafkaError, OwnershipLost):
@@ -67,17 +65,6 @@ class Owner:
             done += len(outputs)
             await owner.commit(outputs, Committed(done))
             self.is_at_it.set()
-
-
-@asynccontextmanager
-async def admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client for as long as the block lasts."""
-    client = AIOKafkaAdminClient(**settings.client_kwargs())
-    await client.start()
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 async def main(address: str, group: str, source: str, target: str) -> None:

@@ -7,7 +7,6 @@ import asyncio
 import random
 import subprocess
 import sys
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 
@@ -23,9 +22,10 @@ from streams.kafka.transactions import PartitionTransactions
 from streams.kafka.window import Committed
 from tests.chaos.broker import KillableBroker, killable_broker
 from tests.chaos.fleet import ROOT
-from tests.integration.broker_faults.committing import PARTITIONS, TARGETS, admin
+from tests.integration.broker_faults.committing import PARTITIONS, TARGETS
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.members import eventually
+from tests.kafka_admin import running_admin
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -43,11 +43,6 @@ def own(broker: KillableBroker) -> Iterator[Cluster]:
     cluster = Cluster(broker.address)
     yield cluster
     cluster.clean_up("none of these")
-
-
-@pytest.fixture
-def group() -> str:
-    return f"group-{uuid.uuid4().hex[:12]}"
 
 
 def values(cluster: Cluster, topic: str, isolation: str = "read_committed") -> list[bytes]:
@@ -77,7 +72,7 @@ async def committed(broker: KillableBroker, group: str, source: str, target: str
     settings = KafkaSettings(kafka=broker.address)
     limits, unsettled = SizeLimits(settings.max_record_bytes), Unsettled([target])
     found = []
-    async with admin(settings) as asked:
+    async with running_admin(settings) as asked:
         for number in range(PARTITIONS):
             place = TopicPartition(source, number)
             owner = PartitionTransactions(settings, group, place, limits, unsettled)
@@ -131,7 +126,7 @@ async def test_a_missing_marker_is_written_by_a_process_that_knows_of_nothing(
     async def no_group(sender: Sender, group: str) -> None:
         sender._txn_manager.consumer_group_added(group)
 
-    async with admin(settings) as asked:
+    async with running_admin(settings) as asked:
         first, second = owner(), owner()
         assert await first.initialise(asked) is None
         producer = first._producer

@@ -1,6 +1,5 @@
 """What the tests on the real broker share."""
 
-import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -14,8 +13,3 @@ def cluster(kafka: str, topics: Topics) -> Iterator[Cluster]:
     cluster = Cluster(kafka)
     yield cluster
     cluster.clean_up(topics.prefix)
-
-
-@pytest.fixture
-def group() -> str:
-    return f"group-{uuid.uuid4().hex[:12]}"

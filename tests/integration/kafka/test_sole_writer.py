@@ -33,22 +33,28 @@ async def test_a_start_ends_what_the_last_writer_wrote_once_more(
     assert [message.value() for message in cluster.read(topic)] == [b"x", b"y"]
 
 
+@pytest.mark.parametrize("step", ["_repeat", "_is_ending"])
 async def test_who_is_fenced_while_he_starts_is_told_when_he_writes(
-    cluster: Cluster, kafka_settings: KafkaSettings, group: str, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster,
+    kafka_settings: KafkaSettings,
+    group: str,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
 ) -> None:
+    """Before he ends the last transaction once more, or just after."""
     topic = cluster.create("written")
     first, second, third = (SoleWriter(kafka_settings, group, [topic]) for _ in range(3))
     await first.start()
     await first.write([Output(topic, b"x")])
     await first.stop()
-    repeat = LastTransaction.repeat
+    as_it_is = getattr(LastTransaction, step)
 
-    async def overtaken(last: LastTransaction, *arguments: Any) -> None:
-        monkeypatch.setattr(LastTransaction, "repeat", repeat)
+    async def overtaken(last: LastTransaction, *arguments: Any) -> Any:
+        monkeypatch.setattr(LastTransaction, step, as_it_is)
         await third.start()
-        await repeat(last, *arguments)
+        return await as_it_is(last, *arguments)
 
-    monkeypatch.setattr(LastTransaction, "repeat", overtaken)
+    monkeypatch.setattr(LastTransaction, step, overtaken)
     await second.start()
     with pytest.raises(Fenced, match="another writer has started"):
         await second.write([Output(topic, b"y")])
