@@ -169,7 +169,8 @@ class QueryClient(Assembly):
         """
         if pending := self._pending.get(query_id):
             with suppress(TimeoutError):
-                await asyncio.wait_for(pending.is_streamed.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await pending.is_streamed.wait()
 
     async def _write(self, topic: str, payload: bytes, key: bytes, headers: Headers = ()) -> None:
         try:

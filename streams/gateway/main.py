@@ -197,7 +197,8 @@ class GatewayProcess(Process):
                 if (failure := tail.failure) is not None:
                     self.fail(f"{tail.topic} can't be read any more: {failure!r}")
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.is_stopping.wait(), _LOOK_SECONDS)
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self.is_stopping.wait()
 
     async def _lacks(self, sender: Sender) -> str | None:
         if not await sender.reaches_kafka():

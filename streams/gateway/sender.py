@@ -141,6 +141,7 @@ class Sender:
 
 async def _ended(producer: AIOKafkaProducer) -> None:
     try:
-        await asyncio.wait_for(producer.stop(), _STOP_SECONDS)
+        async with asyncio.timeout(_STOP_SECONDS):
+            await producer.stop()
     except (KafkaError, TimeoutError) as error:
         log.warning("queries or cancels may not have been sent: %r", error)

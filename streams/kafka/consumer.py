@@ -199,7 +199,8 @@ class ExactlyOnceConsumer:
                 self._trouble = forbidden(self._settings, error)
                 log.warning("Kafka at %s: %r; trying again", self._settings.kafka, error)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._is_stopping.wait(), delay)
+                    async with asyncio.timeout(delay):
+                        await self._is_stopping.wait()
                 delay = min(delay * 2, 10.0)
 
     def stop_fetching(self) -> None:
@@ -267,7 +268,9 @@ class ExactlyOnceConsumer:
             if not owners or is_full or self._is_stopping.is_set():
                 self._room.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._room.wait(), _POLL_MS / 1000)
+                    # Not wait_for: until Python 3.12 that loses a cancellation at its very end.
+                    async with asyncio.timeout(_POLL_MS / 1000):
+                        await self._room.wait()
                 consumer._coordinator.check_errors()
                 continue
             try:

@@ -158,7 +158,8 @@ class PartitionTransactions:
         )
         last = LastTransaction(self._producer)
         try:
-            await asyncio.wait_for(self._producer.start(), TRANSACTION_PATIENCE_SECONDS)
+            async with asyncio.timeout(TRANSACTION_PATIENCE_SECONDS):
+                await self._producer.start()
         except TimeoutError as error:
             raise KafkaTimeoutError("no producer could be initialised") from error
         self._doubt = Doubt(self._producer)
@@ -250,7 +251,8 @@ class PartitionTransactions:
             return
         _expect_errors(producer)
         try:
-            await asyncio.wait_for(producer.stop(), _STOP_SECONDS)
+            async with asyncio.timeout(_STOP_SECONDS):
+                await producer.stop()
         except (KafkaError, TimeoutError) as error:
             log.warning("%s: producer did not stop cleanly: %r", self._partition, error)
             await _abandon(producer)

@@ -166,6 +166,24 @@ async def test_whoever_is_cancelled_while_leaving_leaves_all_the_same(
     assert cluster.members(group) == 0
 
 
+async def test_who_is_cancelled_just_as_there_is_room_again_leaves(
+    cluster: Cluster, kafka_settings: KafkaSettings, group: str
+) -> None:
+    source, target = cluster.create("in"), cluster.create("out")
+    options = ConsumerOptions(session_timeout=6.0)
+    consumer = ExactlyOnceConsumer(kafka_settings, group, source, Hands(target), options)
+    running = asyncio.create_task(consumer.run())
+    # It waits for room, or for partitions, and both of them wake it in the same turn.
+    await eventually(lambda: consumer._consumer is not None, "member joining")
+    await asyncio.sleep(0)
+    consumer._room.set()
+    running.cancel()
+    async with asyncio.timeout(30):
+        await asyncio.wait([running])
+    assert running.cancelled()
+    assert cluster.members(group) == 0
+
+
 async def test_rebalances_before_anything_is_committed_do_no_harm(
     cluster: Cluster, kafka_settings: KafkaSettings, group: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -86,7 +86,8 @@ async def test_the_least_used_takes_no_more_on_while_it_is_waited_for() -> None:
             evicting = asyncio.create_task(residents.until_spare())
             await asyncio.sleep(0)
             coming = asyncio.create_task(residents.until_free_to_claim("a"))
-            await asyncio.wait_for(residents.until_free_to_claim("b"), 60)
+            async with asyncio.timeout(60):
+                await residents.until_free_to_claim("b")
             await asyncio.sleep(0)
             assert not coming.done()
         assert await evicting == "a"

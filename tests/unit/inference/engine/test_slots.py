@@ -45,7 +45,8 @@ async def test_a_cancelled_wait_takes_no_place() -> None:
         waiting = asyncio.create_task(_hold(slots))
         await asyncio.sleep(0)
         waiting.cancel()
-    await asyncio.wait_for(_hold(slots), 1)
+    async with asyncio.timeout(1):
+        await _hold(slots)
 
 
 async def test_a_place_handed_to_a_task_that_is_cancelled_is_not_lost() -> None:
@@ -55,7 +56,8 @@ async def test_a_place_handed_to_a_task_that_is_cancelled_is_not_lost() -> None:
         await asyncio.sleep(0)
     # The place has been handed over, but the task has not run since.
     waiting.cancel()
-    await asyncio.wait_for(_hold(slots), 1)
+    async with asyncio.timeout(1):
+        await _hold(slots)
 
 
 async def test_who_waits_begins_when_the_place_is_free_though_nobody_looks_then() -> None:

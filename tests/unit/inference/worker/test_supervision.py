@@ -157,7 +157,8 @@ async def test_one_that_never_starts_again_ends_the_supervision() -> None:
         watched.engine.die()
         watched.supervision.look_now()
         with pytest.raises(EngineUnavailable, match="no memory"):
-            await asyncio.wait_for(task, 20)
+            async with asyncio.timeout(20):
+                await task
 
 
 async def test_a_server_of_others_is_only_waited_for() -> None:
