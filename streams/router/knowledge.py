@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from importlib import import_module
 from threading import Condition, Lock
 from time import perf_counter
 
@@ -104,7 +103,6 @@ class Knowledge:
     async def warm_up(self) -> None:
         """Pays for what loads on first use before a query has to."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._executor, import_module, "sklearn.linear_model")
         await loop.run_in_executor(self._executor, self.select, ["Warm up."], [None])
 
     async def follow(self) -> None:

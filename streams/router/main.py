@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -38,13 +39,15 @@ from streams.selection.drift import DriftWatch
 from streams.selection.encoder import Encoder
 from streams.selection.encoder_cache import EncoderCache
 from streams.selection.encoder_process import EncoderProcess
-from streams.selection.selector import Selector
+from streams.selection.selector import Selector, load_what_fitting_needs
 from streams.telemetry.metrics import RouterMetrics
 
 log = logging.getLogger(__name__)
 
 _GAUGE_SECONDS = 1.0
 _SWITCH_SECONDS = 0.0005
+
+Loaded = TypeVar("Loaded")
 
 
 def run() -> int:
@@ -72,31 +75,35 @@ class RouterProcess(Process):
         settings = self._settings
         topics = settings.topics
         acls = router_acls(topics, settings.router_group)
-        loading = asyncio.get_running_loop().run_in_executor(
-            self._executor,
-            lambda: EncoderProcess(settings.encoder, threads=settings.encoder_threads),
+        loading = self._in_thread(
+            lambda: EncoderProcess(settings.encoder, threads=settings.encoder_threads)
         )
+        warming = self._in_thread(load_what_fitting_needs)
         counts = await await_cluster(settings, topic_names(acls), self.wait_for)
         await await_rights(settings, acls, self.wait_for)
         self.wait_for(f"loading the encoder {settings.encoder}")
         encoder = await loading
-        self.wait_for("reading the registry")
-        codec = await open_codec(settings)
         async with AsyncExitStack() as parts:
             parts.push_async_callback(asyncio.to_thread, encoder.close)
-            await self._route(encoder, codec, counts[topics.requests], parts)
+            await warming
+            selector = await self._in_thread(lambda: Selector(encoder, settings.false_reject))
+            self.wait_for("reading the registry")
+            codec = await open_codec(settings)
+            await self._route(selector, codec, counts[topics.requests], parts)
+
+    def _in_thread(self, load: Callable[[], Loaded]) -> asyncio.Future[Loaded]:
+        return asyncio.get_running_loop().run_in_executor(self._executor, load)
 
     async def _route(
-        self, encoder: Encoder, codec: Codec, request_partitions: int, parts: AsyncExitStack
+        self, selector: Selector, codec: Codec, request_partitions: int, parts: AsyncExitStack
     ) -> None:
         settings = self._settings
         topics = settings.topics
         schemas = await started(WriterSchemas(settings, codec), parts)
         follower = RegistryFollower(settings, codec)
         cancellations = Cancellations(settings, codec)
-        selector = Selector(encoder, settings.false_reject)
         knowledge = Knowledge(
-            selector, follower.registry, self._executor, self._remembering(encoder)
+            selector, follower.registry, self._executor, self._remembering(selector.encoder)
         )
         shadow = self._shadow(knowledge)
         drift = DriftWatch(settings.drift_window)
@@ -227,7 +234,8 @@ class RouterProcess(Process):
         consumer: Any = app.consumer
         consumer.stop_flow()
         with suppress(TimeoutError):
-            await asyncio.wait_for(batcher.drain(), self._settings.shutdown_seconds)
+            async with asyncio.timeout(self._settings.shutdown_seconds):
+                await batcher.drain()
         await partitions.close()
         for task in background:
             task.cancel()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.selection import logistic
 from streams.selection.calibration import evenly
 from streams.selection.index import SAME, Vectors
 
@@ -25,6 +26,7 @@ _MOST_NEGATIVES = 2_000
 _MOST_POSITIVES = 2_000
 # Inverse of the regularisation's strength: of 1, 3, 10 and 30 the best at 10, 50 and 200 examples.
 _C = 3.0
+_LEAST_SLOPE = 1e-3
 
 
 def folds(rows: int) -> NDArray[np.intp]:
@@ -115,11 +117,8 @@ def fit_head(
 
 def _plane(vectors: Vectors, is_own: NDArray[np.bool_]) -> Vectors:
     """Weights and intercept (d + 1,); zeros where there is nothing to tell apart."""
-    from sklearn.linear_model import LogisticRegression
-
     if is_own.all() or not is_own.any():
         return np.zeros(vectors.shape[1] + 1, np.float32)
-    model = LogisticRegression(C=_C, class_weight="balanced", tol=1e-3, max_iter=1_000)
-    model.fit(vectors, is_own)
-    plane: Vectors = np.append(model.coef_[0], model.intercept_[0]).astype(np.float32)
-    return plane
+    counts = logistic.balanced(is_own)
+    plane = logistic.fit(vectors, is_own, counts, freedom=_C, least_slope=_LEAST_SLOPE)
+    return np.append(plane.weights, plane.intercept).astype(np.float32)

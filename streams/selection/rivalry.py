@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.selection import logistic
 from streams.selection.calibration import Floats, Thresholds
 from streams.selection.probes import NOBODY, ProbeScores
 
@@ -169,9 +170,7 @@ def _fit_confidence(
 def _logistic(
     features: NDArray[np.float64], right: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> Confidence:
-    from sklearn.linear_model import LogisticRegression
-
     scale = features.std(axis=0) + np.finfo(np.float32).eps
-    fitted = LogisticRegression().fit(features / scale, right, weights)
-    by_excess, by_margin = (fitted.coef_[0] / scale).tolist()
-    return Confidence(float(fitted.intercept_[0]), by_excess, by_margin)
+    plane = logistic.fit(features / scale, right, weights)
+    by_excess, by_margin = (plane.weights / scale).tolist()
+    return Confidence(plane.intercept, by_excess, by_margin)

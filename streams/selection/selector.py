@@ -7,6 +7,7 @@ from threading import Lock
 import numpy as np
 
 from schemas.records import Example
+from streams.selection import logistic
 from streams.selection.background import Background, centred
 from streams.selection.calibration import (
     FALSE_REJECT,
@@ -29,7 +30,7 @@ from streams.selection.rivalry import Rivalry, ThresholdTable, fit_rivalry
 from streams.selection.scoring import Scoring
 from streams.selection.shortlist import Shortlist
 
-__all__ = ["Decision", "Learnt", "Selector"]
+__all__ = ["Decision", "Learnt", "Selector", "load_what_fitting_needs"]
 
 # The part of the false rejects that may be spent on telling near ties; thresholds get the rest.
 MARGIN_SHARE = 0.2
@@ -43,6 +44,12 @@ EXACT_UP_TO = 8_000
 
 #: Lets others go first, if there are any.
 GiveWay = Callable[[], None]
+
+
+def load_what_fitting_needs() -> None:
+    """What a ``Selector`` loads on first use: half a second, in whichever thread."""
+    logistic.load()
+    LanguageDetector()
 
 
 def _go_on() -> None:
