@@ -41,6 +41,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillableBroker]
 @pytest.fixture
 def own(broker: KillableBroker) -> Iterator[Cluster]:
     cluster = Cluster(broker.address)
+    # A new broker makes its coordinators' topics for the first who asks.
+    cluster.commit("nobody's", cluster.create("in"), 0)
     yield cluster
     cluster.clean_up("none of these")
 

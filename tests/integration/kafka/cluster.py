@@ -24,6 +24,11 @@ from confluent_kafka.admin import (
 )
 
 _SECONDS = 30.0
+_NO_COORDINATOR_YET = (
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.NOT_COORDINATOR,
+)
 
 
 class Cluster:
@@ -189,7 +194,7 @@ class Cluster:
     def commit(
         self, group: str, topic: str, offset: int, metadata: str = "", partition: int = 0
     ) -> None:
-        """Sets the offset of a group that has no members."""
+        """Sets the offset of a group that has no members, once its coordinator takes it."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.address,
@@ -201,7 +206,10 @@ class Cluster:
             # An empty text is written as a zero byte.
             told = (metadata,) if metadata else ()
             target = TopicPartition(topic, partition, offset, *told)
-            consumer.commit(offsets=[target], asynchronous=False)
+            deadline = time.monotonic() + _SECONDS
+            while not _is_taken(consumer, target):
+                assert time.monotonic() < deadline, f"nobody coordinates {group}"
+                time.sleep(0.1)
         finally:
             consumer.close()
 
@@ -262,3 +270,14 @@ def _collect(offsets: list[int]) -> Callable[[KafkaError | None, Message], None]
         offsets.append(offset)
 
     return on_delivery
+
+
+def _is_taken(consumer: Consumer, offset: TopicPartition) -> bool:
+    """Commits; False where a new broker has no coordinator yet."""
+    try:
+        consumer.commit(offsets=[offset], asynchronous=False)
+    except KafkaException as error:
+        if error.args[0].code() in _NO_COORDINATOR_YET:
+            return False
+        raise
+    return True
