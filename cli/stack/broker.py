@@ -82,12 +82,18 @@ _FIXED_PROPERTIES = {
 }
 
 
+def new_cluster_id() -> str:
+    """One that no other cluster has."""
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
     """Where the broker listens and keeps its files.
 
-    ``extra`` properties win over ours; ``format_options`` are the storage tool's. Classes come
-    from the archive beside ``jars``, and go to ``archive_to`` when the broker ends.
+    ``extra`` properties win over ours; ``format_options`` are the storage tool's. The nodes of one
+    cluster have one ``cluster_id``, 16 bytes in base64. Classes come from the archive beside
+    ``jars``, and go to ``archive_to`` when the broker ends.
     """
 
     data: Path
@@ -96,6 +102,7 @@ class BrokerSettings:
     jars: Path = JARS
     extra: Mapping[str, str] = field(default_factory=dict)
     format_options: Sequence[str] = ()
+    cluster_id: str = field(default_factory=new_cluster_id)
     archive_to: Path | None = None
 
     @property
@@ -210,13 +217,12 @@ def _classes(jars: Path, archive_to: Path | None = None) -> list[str]:
 
 def _format(java: str, settings: BrokerSettings) -> None:
     properties = settings.properties_file
-    cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     tool = [*_START_FAST, *_classes(settings.jars), "kafka.tools.StorageTool"]
     done = subprocess.run(
         # The = keeps an id that begins with a dash from being read as an option.
         [
-            *(java, *tool, "format", f"--cluster-id={cluster}", "--config", str(properties)),
-            *settings.format_options,
+            *(java, *tool, "format", f"--cluster-id={settings.cluster_id}"),
+            *("--config", str(properties), *settings.format_options),
         ],
         capture_output=True,
         text=True,

@@ -2,10 +2,7 @@
 
 import os
 import signal
-import subprocess
 import time
-import uuid
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +12,7 @@ from confluent_kafka import ElectionType, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from cli.stack import ports
-from cli.stack.broker import JARS, BrokerSettings, find_java, start
+from cli.stack.broker import BrokerSettings, new_cluster_id, start
 from cli.stack.folder import ProcessRecord, StackFolder
 from cli.stack.processes import Processes
 from cli.stack.readiness import broker_probe, wait_until_ready
@@ -40,6 +37,7 @@ class ThreeBrokers:
 
     def __init__(self, folder: Path) -> None:
         controllers = {node: ports.free_port() for node in NODES}
+        cluster = new_cluster_id()
         voters = ",".join(f"{node}@{ports.LOOPBACK}:{controllers[node]}" for node in NODES)
         self._folders = {node: StackFolder(folder / str(node)) for node in NODES}
         self._settings = {
@@ -48,6 +46,7 @@ class ThreeBrokers:
                 ports.free_port(),
                 controllers[node],
                 extra=_COPIES | {"node.id": str(node), "controller.quorum.voters": voters},
+                cluster_id=cluster,
             )
             for node in NODES
         }
@@ -61,7 +60,6 @@ class ThreeBrokers:
 
     def start_all(self) -> None:
         """Returns when every node answers and has every copy."""
-        self._format()
         for node in NODES:
             self._start(node)
         self._wait(NODES)
@@ -127,25 +125,6 @@ class ThreeBrokers:
             ),
             timeout=_READY_SECONDS,
         )
-
-    def _format(self) -> None:
-        """The nodes of one cluster bear one id, which `start` would draw for each."""
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        java = find_java()
-        running = []
-        for settings in self._settings.values():
-            settings.data.mkdir(parents=True)
-            lines = (f"{key}={value}\n" for key, value in settings.properties().items())
-            settings.properties_file.write_text("".join(lines))
-            tool = [java, "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*", "kafka.tools.StorageTool"]
-            file = str(settings.properties_file)
-            running.append(
-                subprocess.Popen(
-                    [*tool, "format", f"--cluster-id={cluster}", "--config", file],
-                    stdout=subprocess.DEVNULL,
-                )
-            )
-        assert [process.wait(60) for process in running] == [0, 0, 0]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A router, a worker with the echo engine and two gateways, on topics of their own."""
+"""A router, a worker with the echo engine and gateways, on topics of their own."""
 
 import asyncio
 import signal
@@ -95,7 +95,10 @@ class RunningSystem:
             },
         )
 
-    def start(self) -> None:
+    def start(self, gateways: int = 1) -> None:
+        """Starts all, with so many gateways: `gateway`, `gateway-2` and so on."""
+        names = ["gateway", *(f"gateway-{number}" for number in range(2, gateways + 1))]
+
         async def ready() -> None:
             await self.create_topics()
             self.register(LEGAL, LEGAL_TEXTS)
@@ -103,7 +106,7 @@ class RunningSystem:
             members = [
                 self.fleet.start("router", "router"),
                 self.fleet.start("worker", "worker"),
-                *(self.launch_gateway(name) for name in ("gateway", "gateway-2")),
+                *(self.launch_gateway(name) for name in names),
             ]
             await asyncio.gather(*(self.fleet.until_ready(member) for member in members))
 
@@ -244,3 +247,16 @@ class RunningSystem:
             for sample in family.samples
             if sample.name == name
         )
+
+
+@contextmanager
+def running_system(
+    kafka: str, folder: Path, variables: Mapping[str, str], *, gateways: int = 1
+) -> Iterator[RunningSystem]:
+    """A started system that ends with the block."""
+    running = RunningSystem(kafka, folder, variables)
+    try:
+        running.start(gateways)
+        yield running
+    finally:
+        running.stop()

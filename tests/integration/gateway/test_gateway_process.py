@@ -17,6 +17,7 @@ from tests.integration.gateway.system import LEGAL, RunningSystem, eventually
 
 #: So long that a cancel comes in time.
 VARIABLES = {"LORELAY_SERVICE_MS": "400"}
+GATEWAYS = 2
 
 
 @contextmanager

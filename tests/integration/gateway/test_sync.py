@@ -17,7 +17,6 @@ from tests.integration.gateway.system import LEGAL, MEDICAL, RunningSystem, even
 from tests.unit.streams.registry.factories import write_weights
 
 TOKEN = "a-token-of-the-tests"
-VARIABLES = {"LORELAY_METRICS_WINDOW": "1"}
 
 
 class OtherSide:
