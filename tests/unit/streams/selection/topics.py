@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ class TopicEncoder:
         return _direction(text.split(" ", maxsplit=1)[0]) + self._noise * _direction(text)
 
 
+@cache
 def _direction(word: str) -> NDArray[np.float64]:
     seed = int.from_bytes(hashlib.blake2b(word.encode("utf-8", "replace")).digest()[:8], "big")
     direction = np.random.default_rng(seed).normal(size=DIMENSIONS)
