@@ -137,16 +137,17 @@ class Evidence:
 def _nearest(a_c: Numbers, a_b: Numbers, n_c: Numbers, n_b: Numbers, margin: float) -> Numbers:
     """The o_b for which (o_b + margin, o_b) has the least divergence from (a_c, a_b).
 
-    It is convex in o_b: its slope is n_c (o_c - a_c) / (o_c (1 - o_c)) and the same for b.
+    It is convex in o_b: its slope is n_c (o_c - a_c) / (o_c (1 - o_c)) and the same for b. The
+    sign, which is all that counts, is that of the slope times both denominators.
     """
-    low, high = np.zeros_like(a_c), np.full_like(a_c, 1.0 - margin)
+    low, length = np.zeros_like(a_c), 1.0 - margin
     for _ in range(_HALVINGS):
-        o_b = (low + high) / 2
+        length /= 2
+        o_b = low + length
         o_c = o_b + margin
-        slope = n_c * (o_c - a_c) / (o_c * (1 - o_c)) + n_b * (o_b - a_b) / (o_b * (1 - o_b))
-        low, high = np.where(slope < 0, o_b, low), np.where(slope < 0, high, o_b)
-    found: Numbers = (low + high) / 2
-    return found
+        slope = n_c * (o_c - a_c) * (o_b * (1 - o_b)) + n_b * (o_b - a_b) * (o_c * (1 - o_c))
+        low = np.where(slope < 0, o_b, low)
+    return low + length / 2
 
 
 def _log_ratio(a: Numbers, o: Numbers, number: Numbers, bad: Numbers) -> Numbers:
