@@ -46,22 +46,18 @@ def fit(
     ``least_slope``.
     """
     from scipy.optimize import minimize
+    from scipy.special import expit, log_expit
 
-    rows = np.ascontiguousarray(rows)
-    shares = counts / counts.sum()
-    penalty = 1 / (freedom * counts.sum())
-    signs = np.where(is_positive, 1.0, -1.0)
+    shares = (counts / counts.sum()).astype(rows.dtype)
+    penalty = 1 / (freedom * float(counts.sum()))
+    signs = np.where(is_positive, 1, -1).astype(rows.dtype)
 
     def loss_and_slope(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights, intercept = parameters[:-1], parameters[-1]
-        margins = signs * (rows @ weights.astype(rows.dtype) + intercept)
-        loss = shares @ np.logaddexp(0, -margins) + penalty / 2 * (weights @ weights)
-        # The share of doubt in each row, e^-m / (1 + e^-m), without an overflow.
-        doubts = -signs * shares * np.exp(-np.logaddexp(0, margins))
-        slope = np.empty_like(parameters)
-        slope[:-1] = doubts.astype(rows.dtype) @ rows + penalty * weights
-        slope[-1] = doubts.sum()
-        return float(loss), slope
+        margins = signs * (rows @ weights.astype(rows.dtype) + rows.dtype.type(intercept))
+        loss = penalty / 2 * float(weights @ weights) - float(shares @ log_expit(margins))
+        doubts = -signs * shares * expit(-margins)
+        return loss, np.append(doubts @ rows + penalty * weights, doubts.sum())
 
     found = minimize(
         loss_and_slope,
