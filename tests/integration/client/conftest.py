@@ -1,5 +1,5 @@
-"""A running system, shared by the tests of a module."""
+"""A running system, shared by the tests of modules that name no VARIABLES."""
 
-from tests.integration.gateway.conftest import system
+from tests.integration.gateway.conftest import plain, system
 
-__all__ = ["system"]
+__all__ = ["plain", "system"]
