@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -43,30 +43,16 @@ def padded(batch: Sequence[Sample], padding: int) -> tuple[Tensor, Tensor, Tenso
 def answer_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Mean cross-entropy per learned token, each row's tokens times the row's weight.
 
-    `logits` (k, vocabulary) of the k learned tokens, `labels` (n, t), `weights` (n,). The sum is
-    divided by k and not by the weights, so that a weight counts in a batch of one row too.
+    `logits` (n, t, vocabulary), `labels` (n, t), `weights` (n,). The sum is divided by the number
+    of learned tokens and not by the weights, so that a weight counts in a batch of one row too.
     """
     learned = labels[:, 1:] != IGNORED
-    losses = functional.cross_entropy(logits.float(), labels[:, 1:][learned], reduction="none")
-    per_token = weights[:, None].expand(learned.shape)[learned]
-    return (losses * per_token).sum() / max(1, len(losses))
-
-
-def learned_logits(model: "PreTrainedModel", ids: Tensor, labels: Tensor) -> Tensor:
-    """The model's logits (k, vocabulary) for the k learned tokens of `labels` (n, t).
-
-    Questions and padding are half of all tokens; the output layer, a fourth of a small model's
-    work, never sees them.
-    """
-    learned = functional.pad(labels[:, 1:] != IGNORED, (0, 1))
-    # Three dimensions, as what a model does to its logits may count on them.
-    hook = model.get_output_embeddings().register_forward_pre_hook(
-        lambda _, inputs: (inputs[0][learned][None],)
+    # Only the logits of learned tokens are copied: questions and padding are half of all.
+    losses = functional.cross_entropy(
+        logits[:, :-1][learned].float(), labels[:, 1:][learned], reduction="none"
     )
-    try:
-        return cast(Tensor, model(input_ids=ids, use_cache=False).logits[0])
-    finally:
-        hook.remove()
+    per_token = weights[:, None].expand(learned.shape)[learned]
+    return (losses * per_token).sum() / learned.sum().clamp(min=1)
 
 
 def adamw(parameters: Iterable[Tensor], learning_rate: float) -> torch.optim.Optimizer:
@@ -96,7 +82,7 @@ def fit(
     with _tuned_for_small_models(model):
         for step, batch in enumerate(islice(batches, steps), start=1):
             ids, labels, weights = (part.to(model.device) for part in padded(batch, padding))
-            loss = answer_loss(learned_logits(model, ids, labels), labels, weights)
+            loss = answer_loss(model(input_ids=ids, use_cache=False).logits, labels, weights)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             for optimizer, schedule in zip(optimizers, schedules, strict=True):

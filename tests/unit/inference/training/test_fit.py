@@ -3,18 +3,16 @@ import pytest
 pytest.importorskip("peft")
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch.nn import functional
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from inference.training.batches import Sample
-from inference.training.fit import IGNORED, answer_loss, learned_logits, padded
+from inference.training.fit import IGNORED, answer_loss, padded
 
 VOCABULARY = 11
 
 
-def random_logits(tokens: int) -> torch.Tensor:
-    return torch.randn(tokens, VOCABULARY, generator=torch.Generator().manual_seed(0))
+def random_logits(rows: int, width: int) -> torch.Tensor:
+    return torch.randn(rows, width, VOCABULARY, generator=torch.Generator().manual_seed(0))
 
 
 def test_a_batch_is_padded_on_the_right_and_only_answers_are_learned() -> None:
@@ -26,14 +24,16 @@ def test_a_batch_is_padded_on_the_right_and_only_answers_are_learned() -> None:
 
 def test_equal_weights_give_the_plain_mean_over_answer_tokens() -> None:
     _, labels, weights = padded([Sample([1, 2], [3]), Sample([4], [5, 6, 7])], 0)
-    logits = random_logits(4)
-    plain = functional.cross_entropy(logits, torch.tensor([3, 5, 6, 7]))
+    logits = random_logits(2, 4)
+    plain = functional.cross_entropy(
+        logits[:, :-1].reshape(-1, VOCABULARY), labels[:, 1:].reshape(-1), ignore_index=IGNORED
+    )
     assert answer_loss(logits, labels, weights).item() == pytest.approx(plain.item())
 
 
 def test_the_loss_is_the_sum_of_each_rows_share_times_its_weight() -> None:
     _, labels, _ = padded([Sample([1], [3, 4]), Sample([2], [5, 6])], 0)
-    logits = random_logits(4)
+    logits = random_logits(2, 3)
 
     def loss(*weights: float) -> float:
         return answer_loss(logits, labels, torch.tensor(weights)).item()
@@ -43,41 +43,20 @@ def test_the_loss_is_the_sum_of_each_rows_share_times_its_weight() -> None:
 
 def test_a_weight_counts_in_a_batch_of_one_row_too() -> None:
     _, labels, _ = padded([Sample([1], [3, 4])], 0)
-    logits = random_logits(2)
+    logits = random_logits(1, 3)
     one, double = (answer_loss(logits, labels, torch.tensor([w])).item() for w in (1.0, 2.0))
     assert double == pytest.approx(2 * one)
 
 
 def test_a_row_of_weight_zero_has_no_gradient() -> None:
     _, labels, _ = padded([Sample([1], [3, 4]), Sample([2], [5, 6])], 0)
-    logits = random_logits(4).requires_grad_()
+    logits = random_logits(2, 3).requires_grad_()
     answer_loss(logits, labels, torch.tensor([1.0, 0.0])).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
-    assert logits.grad[:2].abs().sum() > 0
-    assert logits.grad[2:].abs().sum() == 0
+    assert logits.grad[0].abs().sum() > 0
+    assert logits.grad[1].abs().sum() == 0
 
 
 def test_a_batch_with_nothing_to_learn_has_loss_zero() -> None:
     labels = torch.full((1, 3), IGNORED)
-    assert answer_loss(random_logits(0), labels, torch.ones(1)).item() == 0.0
-
-
-def test_the_logits_of_learned_tokens_are_those_among_all() -> None:
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-        )
-    )
-    lora = get_peft_model(model, LoraConfig(target_modules=["q_proj", "lm_head"]))
-    ids, labels, _ = padded([Sample([1, 2], [3]), Sample([4], [5, 6, 7])], 0)
-
-    for either in (model, lora):
-        among_all = either(input_ids=ids).logits
-        learned = torch.stack([among_all[0, 1], *among_all[1, :3]])
-        assert torch.allclose(learned_logits(either, ids, labels), learned, atol=1e-6)
-        assert either(input_ids=ids).logits.shape == among_all.shape
+    assert answer_loss(random_logits(1, 3), labels, torch.ones(1)).item() == 0.0
