@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """What all tests import is no garbage: looking for some took a third of the collection."""
+    """What all tests import is no garbage: looking for some is a good part of the work."""
     with importing():
         return (yield)
 

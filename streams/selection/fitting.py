@@ -57,7 +57,7 @@ def fit_all(
 ) -> list[Fitted]:
     """One for each adapter, in order; what is ``known`` stays where its rivals are the same.
 
-    Takes about 0.05 s for each one that is fitted, and calls ``before_each`` some times meanwhile.
+    Takes about 0.1 s for each one that is fitted, and calls ``before_each`` some times meanwhile.
     """
     if not learnt:
         return []

@@ -93,7 +93,7 @@ def fit_head(
 ) -> Head:
     """Tells an adapter's examples (m, d) from its rivals' and from the background's texts.
 
-    Takes about 0.05 s; ``before_each`` is called before each of its classifiers. Both sides count
+    Takes about 0.1 s; ``before_each`` is called before each of its classifiers. Both sides count
     alike, however many they are.
     """
     positives = evenly(np.arange(len(own)), _MOST_POSITIVES)

@@ -47,7 +47,7 @@ GiveWay = Callable[[], None]
 
 
 def load_what_fitting_needs() -> None:
-    """What a ``Selector`` loads on first use: half a second, in whichever thread."""
+    """What a ``Selector`` loads on first use, a second or two of CPU; in whichever thread."""
     logistic.load()
     LanguageDetector()
 
@@ -154,7 +154,7 @@ class Selector:
     def change(self, learnt: Mapping[str, Learnt | None], give_way: GiveWay = _go_on) -> None:
         """Lets adapters take part with what they were studied to, or no more where that is None.
 
-        Many are best changed at once: each call fits anew what depends on neighbours, about 0.05 s
+        Many are best changed at once: each call fits anew what depends on neighbours, about 0.1 s
         for each adapter that has got others; ``give_way`` is called before each step of that.
         """
         with self._change:

@@ -81,7 +81,7 @@ async def opened(
     if folder.scheme == "s3":
         file = opened_s3(url, idle_s)
     else:
-        # httpx takes a tenth of a second of CPU, at the start of processes that may fetch nothing.
+        # Imported here: processes that fetch nothing needn't wait for httpx.
         from streams.registry.remote.https import opened_https
 
         file = opened_https(url, sources, idle_s)

@@ -54,9 +54,7 @@ def test_a_plain_ddsketch_reader_finds_the_total_time(durations: list[float]) ->
     assert plain.get_quantile_value(0.5) == pytest.approx(quantiles(durations).at(0.5))
 
 
-# A bin for every percent between the least and the greatest: the library takes them one by one,
-# and 70,000 of them from 1e-300 on, which one example has.
-@given(st.lists(st.just(0.0) | st.floats(1e-6, 1e6) | st.floats(-1e6, -1e-6), max_size=60))
+@given(st.lists(st.floats(-1e6, 1e6), max_size=60))
 @example([1e6, -1e-300, 0.0, 1e-300, -1e6, 5e-324])
 def test_what_the_library_writes_is_read_as_the_library_reads_it(values: list[float]) -> None:
     written = DDSketch(RELATIVE_ACCURACY)
