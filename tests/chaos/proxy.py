@@ -22,8 +22,8 @@ class Proxy:
         self.address = f"{ports.LOOPBACK}:{ports.free_port()}"
         #: How many connections have been cut.
         self.cuts = 0
-        #: How many pieces of what was sent have had to wait.
-        self.held = 0
+        #: The pieces of what was sent that have had to wait.
+        self.held: list[bytes] = []
         self._target = ""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -48,8 +48,8 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result()
 
     def swallow(self) -> None:
-        """Forwards nothing and closes nothing, until `forward` is called."""
-        self._loop.call_soon_threadsafe(self._is_open.clear)
+        """Forwards nothing and closes nothing from now on, until `forward` is called."""
+        asyncio.run_coroutine_threadsafe(self._swallow(), self._loop).result()
 
     def forward(self) -> None:
         """Forwards again, and what has waited, too."""
@@ -85,12 +85,16 @@ class Proxy:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while chunk := await source.read(_CHUNK_BYTES):
-                self.held += not self._is_open.is_set()
-                await self._is_open.wait()
+                if not self._is_open.is_set():
+                    self.held.append(chunk)
+                    await self._is_open.wait()
                 sink.write(chunk)
                 await sink.drain()
         sink.close()
         self._writers.discard(sink)
+
+    async def _swallow(self) -> None:
+        self._is_open.clear()
 
     async def _cut(self) -> None:
         self.cuts += len(self._writers)

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
 from streams.kafka.settings import KafkaSettings
-from streams.kafka.transactions import OutcomeUnknown, PartitionTransactions
+from streams.kafka.transactions import OutcomeUnknown, PartitionTransactions, transactional_id
 from streams.kafka.window import Committed
 from tests.chaos.broker import KillableBroker, killable_broker
 from tests.chaos.promise import Outcome, Plan, Run, next_burst
@@ -144,13 +144,14 @@ async def test_after_a_request_without_an_answer_a_producer_begins_no_transactio
     endured: Endured,
 ) -> None:
     proxy, cluster = endured.faults.proxy, Cluster(endured.address)
-    source, target = cluster.create("in"), cluster.create("out")
+    partition, target = TopicPartition(cluster.create("in"), 0), cluster.create("out")
     settings = KafkaSettings(kafka=endured.address)
     group = f"group-{uuid.uuid4().hex}"
+    named = transactional_id(group, partition).encode()
 
     def transactions() -> PartitionTransactions:
         limits = SizeLimits(settings.max_record_bytes)
-        return PartitionTransactions(settings, group, TopicPartition(source, 0), limits)
+        return PartitionTransactions(settings, group, partition, limits)
 
     async with asyncio.timeout(_SECONDS):
         admin = AIOKafkaAdminClient(**settings.client_kwargs())
@@ -158,10 +159,10 @@ async def test_after_a_request_without_an_answer_a_producer_begins_no_transactio
         first = transactions()
         assert await first.initialise(admin) is None
         await first.commit([Output(target, b"0")], Committed(1))
-        held = proxy.held
         proxy.swallow()
         committing = asyncio.create_task(first.commit([Output(target, b"1")], Committed(2)))
-        await eventually(lambda: proxy.held > held, "a request on its way")
+        # Not any request: other clients' wait there, too.
+        await eventually(lambda: any(named in piece for piece in proxy.held), "its first request")
         proxy.cut()
         proxy.forward()
         with pytest.raises(OutcomeUnknown):
