@@ -2,10 +2,7 @@
 
 import asyncio
 import os
-import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from cli.stack.readiness import NotYet, Ready, metrics_probe
+from tests.chaos.preloaded import PreloadedProcess
 
 ROOT = Path(__file__).parents[2]
 #: The name that vLLM gives the process of its engine, as long as the kernel keeps it.
@@ -29,7 +27,7 @@ class Member:
     name: str
     role: str
     variables: Mapping[str, str]
-    process: subprocess.Popen[bytes] | None = None
+    process: PreloadedProcess | None = None
     is_stopped: bool = False
     #: Whether it was told to end, one way or the other.
     is_ended: bool = False
@@ -62,16 +60,7 @@ class Fleet:
         address.unlink(missing_ok=True)
         environment = self.environment | member.variables
         environment["LORELAY_ADDRESS_FILE"] = str(address)
-        with self.log(name).open("ab") as log:
-            member.process = subprocess.Popen(
-                [*_dying_with_us(), sys.executable, "-m", "cli.main", role],
-                env=environment,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        member.process = PreloadedProcess(role, environment, ROOT, self.log(name))
         member.is_ended = False
         return member
 
@@ -165,8 +154,3 @@ def _is_running(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def _dying_with_us() -> list[str]:
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []

@@ -155,27 +155,31 @@ class Cluster:
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 10,
             }
         )
         try:
             partitions = [TopicPartition(topic, n, 0) for n in range(self.topics()[topic])]
-            consumer.assign(partitions)
+            # Before anything is fetched: they would wait behind fetches that wait for records.
             ends = {p.partition: self._end(consumer, p) for p in partitions}
+            consumer.assign(partitions)
             found: list[Message] = []
             ended: set[int] = set()
             deadline = time.monotonic() + _SECONDS
             while len(ended) < len(partitions):
                 assert time.monotonic() < deadline, f"{topic} could not be read to its end"
-                for message in consumer.consume(1000, timeout=0.2):
-                    if message.error() is None:
-                        found.append(message)
-                        # There is no end-of-partition while others go on writing.
-                        if message.offset() + 1 >= ends[message.partition()]:
-                            ended.add(message.partition())
-                    elif message.error().code() == KafkaError._PARTITION_EOF:
+                # One by one: a batch is waited for until it is full.
+                if (message := consumer.poll(0.2)) is None:
+                    continue
+                if message.error() is None:
+                    found.append(message)
+                    # There is no end-of-partition while others go on writing.
+                    if message.offset() + 1 >= ends[message.partition()]:
                         ended.add(message.partition())
-                    else:
-                        raise KafkaException(message.error())
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    ended.add(message.partition())
+                else:
+                    raise KafkaException(message.error())
             return sorted(found, key=lambda message: (message.partition(), message.offset()))
         finally:
             consumer.close()
