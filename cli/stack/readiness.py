@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 
 from cli.stack import ports
+from cli.stack.http import local_client
 from schemas.errors import LorelayError
 
 _POLL_SECONDS = 0.1
@@ -75,7 +76,7 @@ def metrics_probe(address_file: Path) -> Probe:
             return NotYet("starting")
         metrics = f"http://{address}"
         try:
-            answer = httpx.get(f"{metrics}/ready", timeout=2.0, trust_env=False)
+            answer = local_client().get(f"{metrics}/ready")
         except httpx.HTTPError:
             return NotYet(last_reason or f"no answer at {metrics}", metrics)
         if answer.status_code == httpx.codes.OK:

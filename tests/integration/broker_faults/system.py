@@ -5,8 +5,7 @@ import signal
 import uuid
 from pathlib import Path
 
-import httpx
-
+from cli.stack.http import local_client
 from schemas.topics import Topics
 from streams.kafka.admin import create_topics
 from streams.kafka.settings import KafkaSettings
@@ -64,7 +63,7 @@ class System:
     def metrics(self, role: str) -> str:
         """What a process answers on /metrics."""
         address = (self._folder / f"{role}.address").read_text().strip()
-        return httpx.get(f"http://{address}/metrics", trust_env=False).text
+        return local_client().get(f"http://{address}/metrics", timeout=10.0).text
 
     def await_ready(self) -> None:
         async def ready() -> None:

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ import httpx
 from openai import AsyncOpenAI, OpenAI
 from prometheus_client.parser import text_string_to_metric_families
 
+from cli.stack.http import local_client
 from schemas.codec import Codec
 from schemas.json_form import to_json
 from schemas.records import (
@@ -80,6 +82,8 @@ class RunningSystem:
         self.topics = Topics(f"gateway-{uuid.uuid4().hex[:12]}.")
         self.cluster = Cluster(kafka)
         self.codec = Codec()
+        # Topics are read again and again, from their beginning.
+        self._decode = cache(self.codec.decode)
         self._settings = KafkaSettings(kafka=kafka, topic_prefix=self.topics.prefix)
         self._folder = folder
         self.fleet = Fleet(
@@ -206,19 +210,19 @@ class RunningSystem:
 
     def cancels(self) -> list[Cancel]:
         return [
-            self.codec.decode(Cancel, message.value() or b"")
+            self._decode(Cancel, message.value() or b"")
             for message in self.cluster.read(self.topics.cancels)
         ]
 
     def queries(self) -> list[Query]:
         return [
-            self.codec.decode(Query, message.value() or b"")
+            self._decode(Query, message.value() or b"")
             for message in self.cluster.read(self.topics.queries)
         ]
 
     def responses(self, query_id: str) -> list[Response]:
         return [
-            self.codec.decode(Response, message.value() or b"")
+            self._decode(Response, message.value() or b"")
             for message in self.cluster.read(self.topics.responses)
             if message.key() == query_id.encode()
         ]
@@ -240,7 +244,7 @@ class RunningSystem:
     def metric(self, name: str, gateway: str = "gateway") -> float:
         """A sample of the gateway's /metrics, summed over its labels."""
         address = (self._folder / f"{gateway}.address").read_text().strip()
-        text = httpx.get(f"http://{address}/metrics", trust_env=False).text
+        text = local_client().get(f"http://{address}/metrics", timeout=10.0).text
         return sum(
             sample.value
             for family in text_string_to_metric_families(text)

@@ -6,15 +6,16 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-import httpx
 import psutil
 import pytest
 from confluent_kafka import Message
 from prometheus_client.parser import text_string_to_metric_families
 
+from cli.stack.http import local_client
 from schemas.codec import Codec
 from schemas.records import (
     AdapterVersion,
@@ -83,6 +84,8 @@ class RunningRouter:
         self.topics = Topics(f"router-{uuid.uuid4().hex[:12]}.")
         self.cluster = Cluster(kafka)
         self.codec = Codec()
+        # Topics are read again and again, from their beginning.
+        self._decode = cache(self.codec.decode)
         self._settings = KafkaSettings(kafka=kafka, topic_prefix=self.topics.prefix)
         self._folder = folder
         self._fleet = Fleet(
@@ -131,7 +134,7 @@ class RunningRouter:
     def metric(self, name: str, **labels: str) -> float | None:
         """A sample of the first router's /metrics, None where it isn't there."""
         address = (self._folder / "router.address").read_text().strip()
-        text = httpx.get(f"http://{address}/metrics", trust_env=False).text
+        text = local_client().get(f"http://{address}/metrics", timeout=10.0).text
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if sample.name == name and sample.labels == labels:
@@ -166,7 +169,7 @@ class RunningRouter:
 
         def find() -> tuple[InferenceRequest, Message] | None:
             for message in self.cluster.read(self.topics.requests):
-                request = self.codec.decode(InferenceRequest, message.value() or b"")
+                request = self._decode(InferenceRequest, message.value() or b"")
                 if (request.origin.partition, request.origin.offset) == place:
                     return request, message
             return None
@@ -180,7 +183,7 @@ class RunningRouter:
 
         def find() -> tuple[Response, Message] | None:
             for message in self.cluster.read(topic or self.topics.responses):
-                response = self.codec.decode(Response, message.value() or b"")
+                response = self._decode(Response, message.value() or b"")
                 if (response.origin.partition, response.origin.offset) == place:
                     return response, message
             return None
@@ -194,7 +197,7 @@ class RunningRouter:
             for topic in (self.topics.requests, self.topics.responses):
                 record_type = InferenceRequest if topic == self.topics.requests else Response
                 for message in self.cluster.read(topic):
-                    record = self.codec.decode(record_type, message.value() or b"")
+                    record = self._decode(record_type, message.value() or b"")
                     if (record.origin.partition, record.origin.offset) == place:
                         return record.routing or Routing()
             return None

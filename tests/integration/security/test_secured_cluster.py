@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import TopicAuthorizationFailedError
 from pydantic import SecretStr
 
+from cli.stack.http import local_client
 from schemas.codec import Codec
 from schemas.records import Response
 from schemas.topics import Topics
@@ -151,7 +152,7 @@ class Secured:
         """What a process answers on its port; empty where it has none yet."""
         try:
             address = (self.folder / f"{role}.address").read_text().strip()
-            text = httpx.get(f"http://{address}{path}", trust_env=False).text
+            text = local_client().get(f"http://{address}{path}", timeout=10.0).text
         except (FileNotFoundError, httpx.HTTPError):
             return ""
         self.printed += text

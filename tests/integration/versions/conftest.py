@@ -9,13 +9,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from cli.stack.http import local_client
 from schemas.codec import Codec
 from schemas.records import InferenceRequest, Query, Response
 from schemas.topics import Topics
@@ -54,6 +55,8 @@ class RunningVersions:
         self.settings = KafkaSettings(kafka=kafka, topic_prefix=self.topics.prefix)
         self.cluster = Cluster(kafka)
         self.codec = Codec()
+        # Topics are read again and again, from their beginning.
+        self._decode = cache(self.codec.decode)
         self.folder = folder
         self.variables = {
             "LORELAY_KAFKA": kafka,
@@ -159,7 +162,7 @@ class RunningVersions:
     def metric(self, member: str, name: str, **labels: str) -> float | None:
         """A sample of a member's /metrics; None where it isn't there."""
         address = (self.folder / f"{member}.address").read_text().strip()
-        text = httpx.get(f"http://{address}/metrics", trust_env=False).text
+        text = local_client().get(f"http://{address}/metrics", timeout=10.0).text
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if sample.name == name and sample.labels == labels:
@@ -199,7 +202,7 @@ class RunningVersions:
     def read(self, topic: str, kind: type[T]) -> list[T]:
         """All records of a topic."""
         values = (message.value() or b"" for message in self.cluster.read(topic))
-        return [self.codec.decode(kind, value) for value in values]  # type: ignore[type-var]
+        return [self._decode(kind, value) for value in values]
 
 
 def eventually(find: Callable[[], T | None], what: str, seconds: float = _SECONDS) -> T:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
@@ -51,6 +52,8 @@ class RunningWorker:
         self.topics = Topics(f"worker-{uuid.uuid4().hex[:12]}.")
         self.cluster = Cluster(kafka)
         self.codec = Codec()
+        # Topics are read again and again, from their beginning.
+        self._decode = cache(self.codec.decode)
         self._settings = KafkaSettings(kafka=kafka, topic_prefix=self.topics.prefix)
         self.fleet = Fleet(
             folder,
@@ -123,14 +126,14 @@ class RunningWorker:
     def requests(self) -> list[InferenceRequest]:
         """All that were ever written, retries among them."""
         return [
-            self.codec.decode(InferenceRequest, message.value() or b"")
+            self._decode(InferenceRequest, message.value() or b"")
             for message in self.cluster.read(self.topics.requests)
         ]
 
     def responses(self) -> list[Response]:
         """All there are now, in the order of their partitions and offsets."""
         return [
-            self.codec.decode(Response, message.value() or b"")
+            self._decode(Response, message.value() or b"")
             for message in self.cluster.read(self.topics.responses)
         ]
 
@@ -149,7 +152,7 @@ class RunningWorker:
 
         def find() -> WorkerState | None:
             messages = self.cluster.read(self.topics.workers)
-            states = [self.codec.decode(WorkerState, m.value() or b"") for m in messages[-3:]]
+            states = [self._decode(WorkerState, m.value() or b"") for m in messages[-3:]]
             return next((state for state in states if is_wanted(state)), None)
 
         return eventually(find, "such a state of the worker")
