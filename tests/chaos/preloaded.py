@@ -8,7 +8,6 @@ variables, its exit status. `tests/e2e` and `tests/integration/stack` start them
 import atexit
 import ctypes
 import faulthandler
-import gc
 import multiprocessing
 import os
 import signal
@@ -20,16 +19,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    [
-        "streams.router.main",
-        "streams.selection.language",
-        "streams.selection.logistic",
-        "inference.worker.main",
-        "streams.gateway.main",
-        "tests.chaos.preloaded",
-    ]
-)
+_CONTEXT.set_forkserver_preload(["tests.chaos.preloading"])
 _PR_SET_PDEATHSIG = 1
 
 
@@ -80,7 +70,6 @@ def _run(role: str, environment: Mapping[str, str], folder: str, log: str) -> No
     os.environ.update(environment)
     os.chdir(folder)
     faulthandler.enable()
-    gc.freeze()
     sys.argv[:] = ["lorelay", role]
     from cli.main import main
 

@@ -18,7 +18,7 @@ import pytest_asyncio
 from inference.engine.config import EngineSettings, load_settings
 from inference.engine.factory import EngineKind, make_engine
 from inference.engine.protocol import Engine, LoadedAdapter
-from inference.engine.vllm_start import CPU_LORA
+from inference.engine.vllm_start import CPU_LORA, IN_ENGINE_CORE
 from tests.contract.tiny_model import build_adapter, build_base
 
 MAX_LORA_RANK = 16
@@ -114,6 +114,8 @@ def vllm_server(models: Models) -> Iterator[str]:
         "dtype": "float32",
         "scheduling-policy": "priority",
         "worker-extension-cls": CPU_LORA,
+        # As our own has it: a worker process beside the EngineCore is half as much work again.
+        "distributed-executor-backend": IN_ENGINE_CORE,
     }
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     command += [part for name, value in options.items() for part in (f"--{name}", str(value))]

@@ -21,7 +21,9 @@ from tests.e2e.running import Stack
 LENIENT = ("--tolerate-errors", "8", "--tolerate-slow", "30")
 #: The beginning of an answer tells whether it is right.
 SHORT = replace(SAMPLING, max_tokens=8)
+#: So many questions are asked together, every so many seconds: no more than a trial needs.
 _AT_ONCE = 24
+_EVERY_SECONDS = 2.0
 
 
 def version_of(stack: Stack, folder: Path, adapter_id: str, number: str, weights: str) -> Path:
@@ -54,7 +56,9 @@ async def asking(
             asked = [questions[(turn + n) % len(questions)] for n in range(_AT_ONCE)]
             turn += _AT_ONCE
             queries = [Query(prompt=q.text, adapter=family, sampling=SHORT) for q in asked]
-            responses = await ask_all(stack.settings, queries)
+            responses, _ = await asyncio.gather(
+                ask_all(stack.settings, queries), asyncio.sleep(_EVERY_SECONDS)
+            )
             for question, response in zip(asked, responses, strict=True):
                 rating = 1.0 if is_right(question, response) else 0.0
                 rated = {"query_id": response.query_id, "adapter": response.adapter}
