@@ -60,7 +60,8 @@ class PreloadedProcess:
 
 
 def _run(role: str, environment: Mapping[str, str], folder: str, log: str) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     unread = os.open(os.devnull, os.O_RDONLY)
