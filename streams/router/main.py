@@ -186,7 +186,7 @@ class RouterProcess(Process):
             # Of its own, whichever it is: queries may not wait for its batches.
             return Selector(EncoderProcess(name), false_reject)
 
-        return Shadow(build, knowledge, self._metrics.selection, settings.shadow_niceness)
+        return Shadow(build, knowledge, self._metrics.selection)
 
     def _on_transaction(self, records: int, seconds: float, outcome: Outcome) -> None:
         self._metrics.observe_transaction(outcome, seconds)

@@ -53,12 +53,6 @@ class RouterSettings(ProcessSettings):
         description="Selects a second time with that share of false rejects, only to count what "
         "differs.",
     )
-    shadow_niceness: int = Field(
-        default=19,
-        ge=0,
-        le=19,
-        description="How far the shadow's priority is below the router's; 0 is the same.",
-    )
     metrics_window: float = Field(
         default=10.0, gt=0, description="Seconds of one record of the metrics topic."
     )

@@ -42,9 +42,7 @@ DRIFT = "lorelay_router_drift_psi"
 def router(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRouter]:
     """One with a shadow that turns half of an adapter's own queries away."""
     folder = tmp_path_factory.mktemp("router")
-    running = RunningRouter(
-        kafka, folder, LORELAY_SHADOW_FALSE_REJECT="0.5", LORELAY_SHADOW_NICENESS="0"
-    )
+    running = RunningRouter(kafka, folder, LORELAY_SHADOW_FALSE_REJECT="0.5")
     try:
         running.start()
         running.register(SCHOOL, SCHOOL_TEXTS[::2])

@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from threading import Event
 
 import numpy as np
@@ -44,9 +43,9 @@ class Strange(TopicEncoder):
 
 @asynccontextmanager
 async def running(
-    deciding: Deciding, build: Callable[[], Selector], *topics: str, niceness: int = 19
+    deciding: Deciding, build: Callable[[], Selector], *topics: str
 ) -> AsyncIterator[Shadow]:
-    shadow = Shadow(build, deciding.knowledge, deciding.metrics.selection, niceness)
+    shadow = Shadow(build, deciding.knowledge, deciding.metrics.selection)
     await deciding.know(*topics)
     await shadow.start()
     try:
@@ -139,16 +138,13 @@ async def test_nobody_waits_for_a_selector_that_hangs(deciding: Deciding) -> Non
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
-@pytest.mark.parametrize("niceness", [0, 1, 19])
-async def test_it_gives_way_to_the_deciding_one(deciding: Deciding, niceness: int) -> None:
+async def test_it_gives_way_to_the_deciding_one(deciding: Deciding) -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    build = partial(Selector, TopicEncoder())
-    async with running(deciding, build, "law", niceness=niceness) as shadow:
+    async with running(deciding, lambda: Selector(TopicEncoder()), "law") as shadow:
         shadow.offer(deciding.decided(["law new"]))
         await until(lambda: counted(deciding, "same") == 1)
         (thread,) = (thread for thread in threading.enumerate() if thread.name == "shadow")
-        expected = min(before + niceness, 19)
-        assert os.getpriority(os.PRIO_PROCESS, thread.native_id or 0) == expected
+        assert os.getpriority(os.PRIO_PROCESS, thread.native_id or 0) == 19
         assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
 
 
