@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
 from benchmarks.adapters import base_model, register, stand_ins
 from cli.stack.broker import NAME as BROKER
 from cli.stack.broker import running_broker
 from cli.stack.folder import ProcessRecord, StackFolder
+from cli.stack.http import local_client
 from cli.stack.processes import Processes
 from cli.stack.readiness import EndedEarly, NotReadyInTime, metrics_probe, wait_until_ready
 from schemas.errors import LorelayError
@@ -88,7 +87,7 @@ class Stack:
     def metrics(self, name: str) -> str:
         """What a member counts, as Prometheus reads it."""
         address = self._state.address_file(name).read_text().strip()
-        return httpx.get(f"http://{address}/metrics", trust_env=False).text
+        return local_client().get(f"http://{address}/metrics", timeout=10.0).text
 
     def register(self, folders: list[Path]) -> None:
         """Registers adapters; whoever runs already follows within a moment."""

@@ -16,6 +16,7 @@ from benchmarks.plan import Plan
 from benchmarks.queries import ADAPTERS, trained
 from benchmarks.stack import ROUTER, WORKER, Stack, base_variables, running_stack
 from cli.environments import WORKER_PYTHON
+from cli.stack.http import local_client
 from cli.stack.ports import free_port
 from schemas.errors import ConfigurationError
 
@@ -161,7 +162,7 @@ def _adapter(reply: Reply) -> str | None:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=2.0, trust_env=False).is_success
+        return local_client().get(f"{url}/health").is_success
     except httpx.HTTPError:
         return False
 

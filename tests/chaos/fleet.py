@@ -3,13 +3,17 @@
 import asyncio
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
+from cli.stack.http import local_client
 from cli.stack.readiness import NotYet, Ready, metrics_probe
 from tests.chaos.preloaded import PreloadedProcess
 
@@ -18,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 _ENGINE = "VLLM::EngineCore"[:15]
 _READY_SECONDS = 180.0
 _END_SECONDS = 60.0
+#: A busy process may be long in telling its metrics.
+_PAGE_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -89,6 +95,22 @@ class Fleet:
         """The file where the member says at which address it serves its metrics."""
         return self._folder / f"{member.name}.address"
 
+    def page(self, name: str, path: str = "/metrics") -> str:
+        """What a member answers on its port; FileNotFoundError where it has none yet."""
+        address = (self._folder / f"{name}.address").read_text().strip()
+        return local_client().get(f"http://{address}{path}", timeout=_PAGE_SECONDS).text
+
+    def samples(self, name: str, metric: str) -> Iterator[Sample]:
+        """Those that a member has of a metric, one for each set of labels."""
+        families: Iterator[Metric] = text_string_to_metric_families(self.page(name))
+        for family in families:
+            yield from (sample for sample in family.samples if sample.name == metric)
+
+    def metric(self, name: str, metric: str, /, **labels: str) -> float | None:
+        """The value of the sample with these labels and no others; None where it isn't there."""
+        found = (s.value for s in self.samples(name, metric) if s.labels == labels)
+        return next(found, None)
+
     def is_ready(self, member: Member) -> bool:
         """Whether the member says that it does its work."""
         self._look_below(member)
@@ -106,7 +128,7 @@ class Fleet:
             while not await asyncio.to_thread(self.is_ready, member):
                 if not member.is_alive:
                     tail = self.log(member.name).read_text(errors="replace")[-4000:]
-                    status = member.process.returncode if member.process else None
+                    status = member.process.poll() if member.process else None
                     raise AssertionError(
                         f"{member.name} ended with {status} before it was ready:\n{tail}"
                     )

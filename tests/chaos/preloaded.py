@@ -38,20 +38,16 @@ class PreloadedProcess:
         assert self._process.pid is not None
         return self._process.pid
 
-    @property
-    def returncode(self) -> int | None:
+    def poll(self) -> int | None:
         """The exit status, negative where a signal ended it; None while it runs."""
         # Whoever asks first reads it from a pipe: one at a time.
         with self._lock:
             return self._process.exitcode
 
-    def poll(self) -> int | None:
-        return self.returncode
-
     def wait(self, timeout: float | None = None) -> int:
         """Raises: subprocess.TimeoutExpired."""
         wait([self._process.sentinel], timeout)
-        if (status := self.returncode) is None:
+        if (status := self.poll()) is None:
             raise subprocess.TimeoutExpired(self._process.name, timeout or 0.0)
         return status
 

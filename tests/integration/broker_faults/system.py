@@ -5,7 +5,6 @@ import signal
 import uuid
 from pathlib import Path
 
-from cli.stack.http import local_client
 from schemas.topics import Topics
 from streams.kafka.admin import create_topics
 from streams.kafka.settings import KafkaSettings
@@ -59,11 +58,6 @@ class System:
         for member in self.members:
             self.fleet.send(member, signal.SIGTERM)
         return [asyncio.run(self.fleet.until_ended(member)) for member in self.members]
-
-    def metrics(self, role: str) -> str:
-        """What a process answers on /metrics."""
-        address = (self._folder / f"{role}.address").read_text().strip()
-        return local_client().get(f"http://{address}/metrics", timeout=10.0).text
 
     def await_ready(self) -> None:
         async def ready() -> None:

@@ -21,7 +21,7 @@ def test_what_retention_took_is_told_and_what_is_left_is_answered(system: System
     log = system.fleet.log("router").read_text()
     assert log.count("retention deleted 2 unfinished records below offset 2") == 1
     lost = f'lorelay_retention_lost_records_total{{topic="{queries}"}} 2.0'
-    assert lost in system.metrics("router")
+    assert lost in system.fleet.page("router")
     assert system.fleet.waits_for(worker) == ""
 
     # An operator resets the group's offset, on purpose, while it has no members.

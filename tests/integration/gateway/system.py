@@ -13,9 +13,7 @@ from typing import Any, TypeVar
 
 import httpx
 from openai import AsyncOpenAI, OpenAI
-from prometheus_client.parser import text_string_to_metric_families
 
-from cli.stack.http import local_client
 from schemas.codec import Codec
 from schemas.json_form import to_json
 from schemas.records import (
@@ -243,14 +241,7 @@ class RunningSystem:
 
     def metric(self, name: str, gateway: str = "gateway") -> float:
         """A sample of the gateway's /metrics, summed over its labels."""
-        address = (self._folder / f"{gateway}.address").read_text().strip()
-        text = local_client().get(f"http://{address}/metrics", timeout=10.0).text
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name == name
-        )
+        return sum(sample.value for sample in self.fleet.samples(gateway, name))
 
 
 @contextmanager

@@ -13,9 +13,7 @@ from typing import TypeVar
 import psutil
 import pytest
 from confluent_kafka import Message
-from prometheus_client.parser import text_string_to_metric_families
 
-from cli.stack.http import local_client
 from schemas.codec import Codec
 from schemas.records import (
     AdapterVersion,
@@ -133,13 +131,7 @@ class RunningRouter:
 
     def metric(self, name: str, **labels: str) -> float | None:
         """A sample of the first router's /metrics, None where it isn't there."""
-        address = (self._folder / "router.address").read_text().strip()
-        text = local_client().get(f"http://{address}/metrics", timeout=10.0).text
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                if sample.name == name and sample.labels == labels:
-                    return sample.value
-        return None
+        return self._fleet.metric("router", name, **labels)
 
     def register(self, version: AdapterVersion, texts: Sequence[str]) -> None:
         """Writes the records that make a version selectable; every fourth text is held out."""

@@ -17,7 +17,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import TopicAuthorizationFailedError
 from pydantic import SecretStr
 
-from cli.stack.http import local_client
 from schemas.codec import Codec
 from schemas.records import Response
 from schemas.topics import Topics
@@ -151,8 +150,7 @@ class Secured:
     def get(self, role: str, path: str) -> str:
         """What a process answers on its port; empty where it has none yet."""
         try:
-            address = (self.folder / f"{role}.address").read_text().strip()
-            text = local_client().get(f"http://{address}{path}", timeout=10.0).text
+            text = self.fleet.page(role, path)
         except (FileNotFoundError, httpx.HTTPError):
             return ""
         self.printed += text

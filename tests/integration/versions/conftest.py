@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from cli.stack.http import local_client
 from schemas.codec import Codec
 from schemas.records import InferenceRequest, Query, Response
 from schemas.topics import Topics
@@ -154,20 +152,10 @@ class RunningVersions:
         for router in self.routers():
             eventually(
                 lambda router=router: (  # type: ignore[misc]
-                    (self.metric(router, name, family=family) or 0) >= revision or None
+                    (self.fleet.metric(router, name, family=family) or 0) >= revision or None
                 ),
                 f"revision {revision} of {family} at {router}",
             )
-
-    def metric(self, member: str, name: str, **labels: str) -> float | None:
-        """A sample of a member's /metrics; None where it isn't there."""
-        address = (self.folder / f"{member}.address").read_text().strip()
-        text = local_client().get(f"http://{address}/metrics", timeout=10.0).text
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                if sample.name == name and sample.labels == labels:
-                    return sample.value
-        return None
 
     def send(self, queries: Sequence[Query]) -> list[str]:
         """Writes the queries, spread over the partitions, under ids of their own; the ids."""

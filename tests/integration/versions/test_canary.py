@@ -146,7 +146,9 @@ def test_another_router_goes_on_when_the_judges_is_killed(versions: RunningVersi
 
     def judge() -> str | None:
         for router in versions.routers():
-            found = versions.metric(router, evidence, **labels, measure="errors", towards="fine")
+            found = versions.fleet.metric(
+                router, evidence, **labels, measure="errors", towards="fine"
+            )
             if found is not None:
                 return router
         return None

@@ -92,10 +92,12 @@ def test_the_variant_is_in_the_response_and_in_every_metric(versions: RunningVer
     counts = Counter(response.adapter for response in by_split)
     for adapter, variant in arms.items():
         labels = {"adapter": adapter, "variant": variant, "status": "ok"}
-        seen = versions.metric("worker", "lorelay_variant_responses_total", **labels)
+        seen = versions.fleet.metric("worker", "lorelay_variant_responses_total", **labels)
         assert seen == counts[adapter]
         labels = {"family": "metric-qa", "adapter": adapter, "variant": variant}
-        assert versions.metric("router", "lorelay_router_traffic_share_ratio", **labels) == 0.5
+        assert (
+            versions.fleet.metric("router", "lorelay_router_traffic_share_ratio", **labels) == 0.5
+        )
 
     def windows() -> Counter[tuple[str, str | None]] | None:
         found: Counter[tuple[str, str | None]] = Counter()

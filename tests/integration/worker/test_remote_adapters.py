@@ -2,12 +2,10 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -97,12 +95,9 @@ class Start(Protocol):
         ...
 
 
-def metric(worker: RunningWorker, name: str) -> float:
+def metric(worker: RunningWorker, name: str, **labels: str) -> float:
     (member,) = worker.fleet.of_role("worker")
-    address = worker.fleet.address(member).read_text().strip()
-    with urllib.request.urlopen(f"http://{address}/metrics") as answer:
-        found = re.search(rf"^{re.escape(name)} (\S+)$", answer.read().decode(), re.MULTILINE)
-    return float(found[1]) if found else 0.0
+    return worker.fleet.metric(member.name, name, **labels) or 0.0
 
 
 @pytest.fixture(params=["register", "register_uri"])
@@ -126,9 +121,9 @@ def test_an_adapter_on_s3_is_registered_and_served(
     eventually(
         lambda: metric(worker, "lorelay_worker_adapter_store_bytes") == size or None, "the bytes"
     )
-    assert metric(worker, f'lorelay_worker_cold_requests_total{{adapter="{KEY}"}}') <= 1
-    assert metric(worker, 'lorelay_worker_adapter_load_seconds_count{outcome="ok"}') == 1
-    assert metric(worker, 'lorelay_worker_adapter_fetch_seconds_count{outcome="ok"}') == 1
+    assert metric(worker, "lorelay_worker_cold_requests_total", adapter=KEY) <= 1
+    assert metric(worker, "lorelay_worker_adapter_load_seconds_count", outcome="ok") == 1
+    assert metric(worker, "lorelay_worker_adapter_fetch_seconds_count", outcome="ok") == 1
     assert metric(worker, "lorelay_worker_adapter_fetched_bytes_total") == size
 
 
