@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,10 +49,11 @@ async def asking(
     """Users who ask the family all the while, and rate what they are told; the responses."""
     producer = Producer({"bootstrap.servers": stack.kafka})
     answered: list[Response] = []
+    is_over = asyncio.Event()
 
     async def ask_and_rate() -> None:
         turn = 0
-        while True:
+        while not is_over.is_set():
             asked = [questions[(turn + n) % len(questions)] for n in range(_AT_ONCE)]
             turn += _AT_ONCE
             queries = [Query(prompt=q.text, adapter=family, sampling=SHORT) for q in asked]
@@ -70,9 +71,9 @@ async def asking(
     try:
         yield answered
     finally:
-        users.cancel()
-        with suppress(asyncio.CancelledError):
-            await users
+        # Cancelled while it connects, aiokafka's client would leave its connection open.
+        is_over.set()
+        await users
 
 
 async def tried(stack: Stack, *arguments: str) -> tuple[int, str]:
