@@ -66,7 +66,7 @@ class Fleet:
         address.unlink(missing_ok=True)
         environment = self.environment | member.variables
         environment["LORELAY_ADDRESS_FILE"] = str(address)
-        member.process = PreloadedProcess(role, environment, ROOT, self.log(name))
+        member.process = PreloadedProcess([role], environment, ROOT, self.log(name))
         member.is_ended = False
         return member
 

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import random
-import subprocess
-import sys
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,6 +21,7 @@ from streams.kafka.settings import KafkaSettings
 from tests.chaos import wire
 from tests.chaos.fleet import ROOT, Fleet
 from tests.chaos.growth import Growth, GrowthWatch
+from tests.chaos.preloaded import PreloadedCommand
 from tests.chaos.storm import Act, Storm, schedule
 from tests.chaos.traffic import Mix, Sent, Traffic
 from tests.integration.kafka.cluster import Cluster
@@ -182,8 +181,8 @@ class Run:
 
     def register(self, folders: Sequence[Path]) -> None:
         """Registers adapters as an operator does; a running worker says which it can serve."""
-        command = [sys.executable, "-m", "cli.main", "adapters", "register", *map(str, folders)]
-        subprocess.run(command, env=self._fleet.environment, cwd=ROOT, check=True)
+        register = ["adapters", "register", *map(str, folders)]
+        PreloadedCommand(register, self._fleet.environment, ROOT).completed(60).check_returncode()
 
     @property
     def fleet(self) -> Fleet:

@@ -1,8 +1,7 @@
 """Gateways that want to know who asks."""
 
 import json
-import subprocess
-import sys
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import openai
 import pytest
 
 from tests.chaos.fleet import ROOT
+from tests.chaos.preloaded import PreloadedCommand
 from tests.integration.gateway.system import LEGAL, RunningSystem
 
 TOKEN = "a-token-of-the-tests"
@@ -30,8 +30,8 @@ def closed(system: RunningSystem, file: Path) -> RunningSystem:
 
 
 def lorelay(*arguments: str) -> str:
-    command = [sys.executable, "-m", "cli.main", "gateway", "keys", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = PreloadedCommand(["gateway", "keys", *arguments], os.environ, ROOT).completed(60)
+    done.check_returncode()
     return done.stdout.strip()
 
 

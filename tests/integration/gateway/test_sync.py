@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,10 +11,12 @@ from typing import Any
 import pytest
 
 from tests.chaos.fleet import ROOT
+from tests.chaos.preloaded import PreloadedCommand, PreloadedProcess
 from tests.integration.gateway.system import LEGAL, MEDICAL, RunningSystem, eventually
 from tests.unit.streams.registry.factories import write_weights
 
 TOKEN = "a-token-of-the-tests"
+_SECONDS = 60.0
 
 
 class OtherSide:
@@ -87,16 +87,12 @@ def other() -> Iterator[OtherSide]:
     side.close()
 
 
-def command(system: RunningSystem, url: str, *options: str, token: str = TOKEN) -> Any:
-    return {
-        "args": [sys.executable, "-m", "cli.main", "adapters", "sync", url, *options],
-        "cwd": ROOT,
-        "env": os.environ
-        | {
-            "LORELAY_KAFKA": system.cluster.address,
-            "LORELAY_TOPIC_PREFIX": system.topics.prefix,
-            "LORELAY_THEMISDB_TOKEN": token,
-        },
+def variables(system: RunningSystem, token: str = TOKEN) -> dict[str, str]:
+    """Of a command that tells the other side that token."""
+    return os.environ | {
+        "LORELAY_KAFKA": system.cluster.address,
+        "LORELAY_TOPIC_PREFIX": system.topics.prefix,
+        "LORELAY_THEMISDB_TOKEN": token,
     }
 
 
@@ -104,12 +100,8 @@ def sync(
     system: RunningSystem, url: str, *options: str, token: str = TOKEN
 ) -> "tuple[int, dict[str, Any], str]":
     """The exit status, what came of each version, and what was said besides."""
-    done = subprocess.run(
-        check=False,
-        **command(system, url, "--json", *options, token=token),
-        capture_output=True,
-        text=True,
-    )
+    command = ["adapters", "sync", url, "--json", *options]
+    done = PreloadedCommand(command, variables(system, token), ROOT).completed(_SECONDS)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return done.returncode, {line["adapter"]: line for line in lines}, done.stderr
 
@@ -174,18 +166,16 @@ def test_who_watches_sees_what_comes_later(
     system: RunningSystem, other: OtherSide, tmp_path: Path
 ) -> None:
     write_weights(tmp_path / "w")
-    log = tmp_path / "log"
-    with log.open("w") as written:
-        watching = subprocess.Popen(
-            **command(system, other.url, "--json", "--watch", "1"), stdout=written
-        )
+    (log := tmp_path / "log").touch()
+    command = ["adapters", "sync", other.url, "--json", "--watch", "1"]
+    watching = PreloadedProcess(command, variables(system), ROOT, log)
     try:
         eventually(lambda: "only here" in log.read_text(), "the first look")
         other.has("art-qa-v1", tmp_path / "w")
         eventually(lambda: '"registered"' in log.read_text(), "the second look")
         assert watching.poll() is None
     finally:
-        watching.terminate()
+        watching.kill()
         watching.wait()
 
 

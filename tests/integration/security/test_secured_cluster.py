@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
@@ -34,6 +33,7 @@ from streams.kafka.admin import create_topics
 from streams.kafka.settings import KafkaSettings
 from tests.certificates import Authority
 from tests.chaos.fleet import ROOT, Fleet, Member
+from tests.chaos.preloaded import PreloadedCommand
 from tests.integration.kafka.members import eventually
 from tests.integration.security.secured_broker import MARKER, Listener, SecuredBroker, password
 from tests.unit.streams.registry.factories import write_adapter
@@ -111,14 +111,8 @@ class Secured:
     ) -> subprocess.CompletedProcess[str]:
         """`lorelay ARGUMENTS` as ``name``."""
         variables = self.broker.variables(name, self.listener) | self.names | changes
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *arguments],
-            env=self.fleet.environment | variables,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = PreloadedCommand(arguments, self.fleet.environment | variables, ROOT)
+        done = command.completed(_SECONDS)
         self.printed += done.stdout + done.stderr
         return done
 

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -18,6 +16,8 @@ from schemas.topics import Topics
 from streams.kafka.admin import create_topics
 from streams.kafka.settings import KafkaSettings
 from streams.telemetry.tally import merge
+from tests.chaos.fleet import ROOT
+from tests.chaos.preloaded import PreloadedCommand
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.sink.conftest import START, Database, Windows, without_spaces
 from tests.integration.sink.postgres import PASSWORD
@@ -52,21 +52,15 @@ class Sinks:
             "PGPASSWORD": PASSWORD,
             "COLUMNS": "300",
         }
-        self._started: list[subprocess.Popen[str]] = []
+        self._started: list[PreloadedCommand] = []
 
-    def start(self, *options: str, **variables: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "metrics", "sink", *options],
-            env=self._environment | variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._started.append(process)
-        return process
+    def start(self, *options: str, **variables: str) -> PreloadedCommand:
+        command = ["metrics", "sink", *options]
+        sink = PreloadedCommand(command, self._environment | variables, ROOT)
+        self._started.append(sink)
+        return sink
 
-    def follow(self) -> subprocess.Popen[str]:
+    def follow(self) -> PreloadedCommand:
         return self.start(self._database.address)
 
     def catch_up(self) -> str:
@@ -76,15 +70,13 @@ class Sinks:
         return said
 
     @staticmethod
-    def end(process: subprocess.Popen[str]) -> tuple[int, str]:
-        said, _ = process.communicate(timeout=_SECONDS)
-        return process.returncode, without_spaces(said)
+    def end(sink: PreloadedCommand) -> tuple[int, str]:
+        done = sink.completed(_SECONDS)
+        return done.returncode, without_spaces(done.stdout + done.stderr)
 
     def close(self) -> None:
-        for process in self._started:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
+        for sink in self._started:
+            sink.close()
 
 
 @pytest.fixture
@@ -163,7 +155,7 @@ def test_kills_and_sinks_side_by_side_count_nothing_twice_and_lose_nothing(
         # In the middle of it: some is written, and far from all.
         until(lambda b=before: database.rows(SUMS.format("adapter_version_metrics")) != [b])  # type: ignore[misc]
         for sink in both:
-            sink.send_signal(signal.SIGKILL)
+            sink.kill()
             sink.wait()
         (after,) = database.rows(SUMS.format("adapter_version_metrics"))
         cut_short.append(after[0] < sum(record.num_requests for record in windows.written))  # type: ignore[operator]
@@ -188,7 +180,7 @@ def test_a_database_that_goes_away_is_waited_for(
     total = sum(record.num_requests for record in windows.written)
     until(lambda: database.rows(SUMS.format("adapter_version_metrics"))[0][0] == total)
     assert_complete(database, windows)
-    sink.send_signal(signal.SIGINT)
+    os.kill(sink.pid, signal.SIGINT)
     status, said = sinks.end(sink)
     assert status == 0
     assert "trying again in 1 s" in said
@@ -273,7 +265,7 @@ def test_a_database_that_was_set_back_gets_what_it_lacks(
     )
     windows.fill(16)
     until(lambda: database.rows("SELECT min(next_offset) FROM adapter_metrics_offsets") == [(8,)])
-    sink.send_signal(signal.SIGINT)
+    os.kill(sink.pid, signal.SIGINT)
     assert "set back" in sinks.end(sink)[1]
     assert_complete(database, windows)
 

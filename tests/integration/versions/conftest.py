@@ -3,8 +3,6 @@
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +21,7 @@ from streams.kafka.settings import KafkaSettings
 from streams.registry.follow import RegistryFollower
 from streams.registry.reader import Registry
 from tests.chaos.fleet import ROOT, Fleet
+from tests.chaos.preloaded import PreloadedCommand
 from tests.integration.kafka.cluster import Cluster
 from tests.unit.streams.registry.factories import write_adapter
 
@@ -83,23 +82,13 @@ class RunningVersions:
         self.fleet.close()
         self.cluster.clean_up(self.topics.prefix)
 
-    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
-        """A command that runs by itself."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("LORELAY_")}
-        return subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "adapters", *arguments],
-            env=clean | self.variables | {"COLUMNS": "250"},
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
     def lorelay(self, *arguments: str) -> Done:
         """How `lorelay adapters` ends."""
-        command = self.begin(*arguments)
-        out, err = command.communicate(timeout=_SECONDS)
-        return Done(command.returncode, out, err)
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("LORELAY_")}
+        variables = clean | self.variables | {"COLUMNS": "250"}
+        command = PreloadedCommand(["adapters", *arguments], variables, ROOT)
+        done = command.completed(_SECONDS)
+        return Done(done.returncode, done.stdout, done.stderr)
 
     def change(self, *arguments: str) -> Any:
         """What a change that must succeed prints as JSON, once every router goes by it."""
