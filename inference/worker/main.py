@@ -91,7 +91,10 @@ class WorkerProcess(Process):
         codec = await open_codec(settings)
         async with AsyncExitStack() as parts:
             schemas = await started(WriterSchemas(settings, codec), parts)
-            follower = await started(RegistryFollower(settings, codec), parts)
+            follower = RegistryFollower(settings, codec)
+            # At once: responses of a version that isn't known yet count under another name.
+            follower.on_change(lambda: self._know_adapters(follower.registry))
+            await started(follower, parts)
             chunks = await started(ChunkSender(settings, codec), parts)
             admission = settings.admission(self._limits.max_num_seqs)
             files = await self._open_files()
@@ -304,6 +307,9 @@ class WorkerProcess(Process):
             heartbeat_at=datetime.now(UTC),
         )
 
+    def _know_adapters(self, registry: Registry) -> None:
+        self._metrics.know_adapters(registry.keys(), registry.revision)
+
     async def _update_gauges(
         self,
         consumer: ExactlyOnceConsumer,
@@ -326,7 +332,5 @@ class WorkerProcess(Process):
             self._metrics.set_waiting(admission.waiting)
             self._metrics.set_resident_adapters(len(store.resident))
             self._metrics.set_store_bytes(await asyncio.to_thread(self._shelf.size_bytes))
-            registry = follower.registry
-            self._metrics.know_adapters(registry.keys(), registry.revision)
-            store.forget_failures(registry.is_servable)
+            store.forget_failures(follower.registry.is_servable)
             await asyncio.sleep(_GAUGE_SECONDS if self.is_ready else 0.1)

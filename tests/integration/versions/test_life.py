@@ -7,6 +7,7 @@ from schemas.records import AdapterMetrics, LifecycleEvent, Query
 from tests.integration.router.conftest import LEGAL_TEXTS
 from tests.integration.versions.conftest import RunningVersions, eventually
 
+VARIANT_RESPONSES = "lorelay_variant_responses_total"
 SESSIONS = [f"session-{number}" for number in range(400)]
 
 
@@ -92,8 +93,13 @@ def test_the_variant_is_in_the_response_and_in_every_metric(versions: RunningVer
     counts = Counter(response.adapter for response in by_split)
     for adapter, variant in arms.items():
         labels = {"adapter": adapter, "variant": variant, "status": "ok"}
-        seen = versions.fleet.metric("worker", "lorelay_variant_responses_total", **labels)
-        assert seen == counts[adapter]
+        # A response is counted once its transaction is known to be committed.
+        eventually(
+            lambda labels=labels, count=counts[adapter]: (  # type: ignore[misc]
+                versions.fleet.metric("worker", VARIANT_RESPONSES, **labels) == count or None
+            ),
+            f"{counts[adapter]} of {adapter}",
+        )
         labels = {"family": "metric-qa", "adapter": adapter, "variant": variant}
         assert (
             versions.fleet.metric("router", "lorelay_router_traffic_share_ratio", **labels) == 0.5

@@ -104,6 +104,23 @@ def test_a_broken_adapter_falls_back_as_the_query_says(
     assert failed.keys() == {new.key}
 
 
+def test_the_first_answers_of_a_new_version_count_under_its_name(
+    start_worker: Starter, tmp_path: Path
+) -> None:
+    worker = start_worker()
+    write_weights(tmp_path)
+    for number in ("1.0.0", "1.1.0", "1.2.0"):
+        adapter = worker.register(number, tmp_path)
+        assert worker.response(worker.request(Query(prompt="x"), adapter=adapter.key)).text
+        labels = {"adapter": adapter.key, "status": "ok", "category": ""}
+        eventually(
+            lambda labels=labels: (  # type: ignore[misc]
+                worker.fleet.metric("worker", "lorelay_responses_total", **labels)
+            ),
+            f"the count of {adapter.key}",
+        )
+
+
 def test_the_request_that_kills_the_engine_is_found_and_the_others_are_answered(
     start_worker: Starter,
 ) -> None:
