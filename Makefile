@@ -35,9 +35,9 @@ IMPORTED := .venv/.imported .venv-worker/.imported-$(WORKER)
 
 # What needs vLLM or PEFT in the test's own process runs in the worker environment.
 WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
-# Most tests wait for something: five lanes side by side take little more than the longest one.
-# What these don't name is in the last. The first needs the models, and the second runs while they
-# are trained: it makes do with a tiny one of its own.
+# Most tests wait for something, so five lanes run side by side. What these don't name is in the
+# last. The first needs the models, and the second runs while they are trained: it makes do with a
+# tiny one of its own.
 VLLM := $(wildcard tests/chaos/test_promise_vllm.py \
   tests/integration/worker/test_vllm_faults.py tests/e2e)
 FAULTS := $(wildcard tests/chaos \
@@ -148,8 +148,9 @@ distclean: clean ## Remove the environments, the broker and the models too
 ignoring = $(patsubst %,--ignore=%,$(1))
 
 # $(call pytest,ENVIRONMENT,PATHS): nothing to run, or nothing collected (5), is no failure. Lanes
-# write whole lines. On a busy machine threads of one BLAS wait for each other. No broker of a test
-# lives long enough for the JVM's second compiler to pay (108 s of CPU in five minutes, 72 without).
+# write whole lines. On a busy machine threads of one BLAS wait for each other. The JVM's second
+# compiler takes more than it saves as long as most brokers of tests live (108 s of CPU in five
+# minutes, 72 without).
 define pytest
 $(if $(strip $(2)),{ { OPENBLAS_NUM_THREADS=1 JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 $(NICE) $(1)/bin/python -m pytest $(2) $(ARGS) || [ $$? -eq 5 ]; } | sed -u ''; },true)
 endef

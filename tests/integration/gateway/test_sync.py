@@ -1,7 +1,6 @@
 """`lorelay adapters sync` against our own gateway, and against an HTTP server of its own kind."""
 
 import json
-import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,11 +88,7 @@ def other() -> Iterator[OtherSide]:
 
 def variables(system: RunningSystem, token: str = TOKEN) -> dict[str, str]:
     """Of a command that tells the other side that token."""
-    return os.environ | {
-        "LORELAY_KAFKA": system.cluster.address,
-        "LORELAY_TOPIC_PREFIX": system.topics.prefix,
-        "LORELAY_THEMISDB_TOKEN": token,
-    }
+    return system.fleet.environment | {"LORELAY_THEMISDB_TOKEN": token}
 
 
 def sync(

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,7 +46,7 @@ class Done:
 class RunningVersions:
     """Processes on topics of their own; each test has families of its own on them."""
 
-    def __init__(self, kafka: str, folder: Path, **variables: str) -> None:
+    def __init__(self, kafka: str, folder: Path, **more: str) -> None:
         self.topics = Topics(f"versions-{uuid.uuid4().hex[:12]}.")
         self.settings = KafkaSettings(kafka=kafka, topic_prefix=self.topics.prefix)
         self.cluster = Cluster(kafka)
@@ -55,7 +54,7 @@ class RunningVersions:
         # Topics are read again and again, from their beginning.
         self._decode = cache(self.codec.decode)
         self.folder = folder
-        self.variables = {
+        variables = {
             "LORELAY_KAFKA": kafka,
             "LORELAY_TOPIC_PREFIX": self.topics.prefix,
             "LORELAY_ROUTER_GROUP": f"{self.topics.prefix}router",
@@ -64,9 +63,9 @@ class RunningVersions:
             "LORELAY_MODEL": "echo",
             "LORELAY_SESSION_TIMEOUT": "6",
             "LORELAY_METRICS_WINDOW": "1",
-            **variables,
+            **more,
         }
-        self.fleet = Fleet(folder, self.variables)
+        self.fleet = Fleet(folder, variables)
 
     def start(self, *names: str) -> None:
         """Starts members, ``router-2`` or ``worker``, and returns when all are ready."""
@@ -84,10 +83,8 @@ class RunningVersions:
 
     def lorelay(self, *arguments: str) -> Done:
         """How `lorelay adapters` ends."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("LORELAY_")}
-        variables = clean | self.variables | {"COLUMNS": "250"}
-        command = PreloadedCommand(["adapters", *arguments], variables, ROOT)
-        done = command.completed(_SECONDS)
+        environment = self.fleet.environment | {"COLUMNS": "250"}
+        done = PreloadedCommand(["adapters", *arguments], environment, ROOT).completed(_SECONDS)
         return Done(done.returncode, done.stdout, done.stderr)
 
     def change(self, *arguments: str) -> Any:
