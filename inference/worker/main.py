@@ -91,7 +91,7 @@ class WorkerProcess(Process):
         codec = await open_codec(settings)
         async with AsyncExitStack() as parts:
             schemas = await started(WriterSchemas(settings, codec), parts)
-            follower = RegistryFollower(settings, codec)
+            follower = RegistryFollower(settings, codec, with_examples=False)
             # At once: responses of a version that isn't known yet count under another name.
             follower.on_change(lambda: self._know_adapters(follower.registry))
             await started(follower, parts)

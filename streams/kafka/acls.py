@@ -91,7 +91,7 @@ def judge_acls(topics: Topics) -> tuple[Acl, ...]:
 def worker_acls(topics: Topics, group: str) -> tuple[Acl, ...]:
     """What a worker needs: it consumes requests, and writes them again for another attempt."""
     return (
-        *_topics(_READ, topics.adapters, topics.examples, topics.traffic, topics.cancels),
+        *_topics(_READ, topics.adapters, topics.traffic, topics.cancels),
         *_topics(_WRITE, topics.responses, topics.chunks, topics.workers, topics.dead_letters),
         *_topics(_WRITE, topics.shadow),
         *_topics(_READ_WRITE, topics.requests, topics.schemas),
