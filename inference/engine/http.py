@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from inference.engine.config import EngineSettings
-from inference.engine.http_answer import Answer, streamed, whole
+from inference.engine.http_answer import Answer, send, streamed, whole
 from inference.engine.http_errors import (
     UnknownModel,
     message_of,
@@ -45,6 +45,7 @@ from schemas.records import BaseModel
 
 _DEFAULT_CONTEXT = 4096
 _DEFAULT_SEQUENCES = 64
+_IDLE_S = 2.0  # well below the 5 s after which vLLM's server closes an idle connection
 _TOKENS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 
 
@@ -79,7 +80,9 @@ class HttpEngine:
             headers=headers,
             timeout=httpx.Timeout(settings.http_timeout_s, connect=10.0),
             # The worker bounds what is in flight; a pool of its own would only queue once more.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=256),
+            limits=httpx.Limits(
+                max_connections=None, max_keepalive_connections=256, keepalive_expiry=_IDLE_S
+            ),
             transport=self._transport,
         )
         models = await self._models()
@@ -167,7 +170,7 @@ class HttpEngine:
             return None
         try:
             with transport_errors():
-                response = await self._connected().get("/metrics", timeout=10.0)
+                response = await self._get("/metrics")
         except RequestError:
             return None
         counts = [
@@ -190,17 +193,20 @@ class HttpEngine:
         return self._client
 
     async def _models(self) -> dict[str, Any]:
-        client = self._connected()
         with transport_errors():
-            response = await client.get("/v1/models", timeout=10.0)
+            response = await self._get("/v1/models")
         await refuse(response)
         with shape_errors():
             return {model["id"]: model for model in response.json()["data"]}
 
+    async def _get(self, path: str) -> httpx.Response:
+        client = self._connected()
+        return await send(client, client.build_request("GET", path, timeout=10.0))
+
     async def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
         client = self._connected()
         with transport_errors():
-            return await client.post(path, json=body)
+            return await send(client, client.build_request("POST", path, json=body))
 
     async def _load_at_runtime(self, adapter: LoadedAdapter) -> None:
         body = {"lora_name": adapter.key, "lora_path": adapter.path}

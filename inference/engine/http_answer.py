@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from time import monotonic
 from typing import Any
 
@@ -71,10 +72,25 @@ class Answer:
         }
 
 
+async def send(
+    client: httpx.AsyncClient, request: httpx.Request, *, stream: bool = False
+) -> httpx.Response:
+    """The server's response, sent once more if the connection ends before it is there.
+
+    A server may close an idle connection just as a request is on its way (RFC 9112, section 9.5):
+    that request was never read. One that had been read is computed twice at worst. A response
+    is there when it is whole or, if it is streamed, when it begins.
+    """
+    try:
+        return await client.send(request, stream=stream)
+    except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+        return await client.send(request, stream=stream)
+
+
 async def whole(
     client: httpx.AsyncClient, path: str, body: Mapping[str, Any]
 ) -> AsyncGenerator[dict[str, Any], None]:
-    response = await client.post(path, json=body)
+    response = await send(client, client.build_request("POST", path, json=body))
     await refuse(response)
     with shape_errors():
         answer = response.json()
@@ -84,7 +100,8 @@ async def whole(
 async def streamed(
     client: httpx.AsyncClient, path: str, body: Mapping[str, Any]
 ) -> AsyncGenerator[dict[str, Any], None]:
-    async with client.stream("POST", path, json=body) as response:
+    request = client.build_request("POST", path, json=body)
+    async with aclosing(await send(client, request, stream=True)) as response:
         await refuse(response)
         async for line in response.aiter_lines():
             if not line.startswith("data:"):

@@ -1,7 +1,12 @@
 """What the HTTP engine makes of a server's answers."""
 
+import asyncio
 import json
-from collections.abc import Callable
+import re
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
 import httpx
@@ -202,6 +207,65 @@ async def test_a_stream_that_fails_in_the_middle_is_an_engine_error(
     engine = await started(Server(chat_completions=events(*contents)))
     with pytest.raises(EngineError):
         await collect(engine, Generation("a", "Why?", stream=True))
+
+
+class ClosingServer:
+    """Answers the first request of each connection, and ends the connection at the second.
+
+    ``reset``: the client learns that what it had sent is lost, else only that the connection
+    ended. Once ``answers`` are used up, connections end at their first request.
+    """
+
+    def __init__(self, *answers: httpx.Response, reset: bool) -> None:
+        self._answers = [answer.content for answer in answers]
+        self._reset = reset
+        self.requests = 0
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """The server's URL, while the block lasts."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        async with server:
+            yield "http://{}:{}".format(*server.sockets[0].getsockname())
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            await self._read(reader)
+            if self._answers:
+                body = self._answers.pop(0)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                await self._read(reader)
+        if self._reset:
+            at_once = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, at_once)
+        writer.close()
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.requests += 1
+        if length := re.search(rb"content-length: (\d+)", head.lower()):
+            await reader.readexactly(int(length[1]))
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["ended", "reset"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_a_request_that_meets_a_closing_connection_is_sent_once_more(
+    stream: bool, reset: bool
+) -> None:
+    piece = {"choices": [{"delta": {"content": "Yes."}, "finish_reason": "stop"}]}
+    answer = events(piece) if stream else httpx.Response(200, json=ANSWER)
+    server = ClosingServer(httpx.Response(200, json=MODELS), answer, reset=reset)
+    async with server.serving() as url:
+        engine = HttpEngine(load_settings(http_url=url))
+        await engine.start()
+        *_, completion = await collect(engine, Generation("a", "Why?", stream=stream))
+        assert isinstance(completion, Completion)
+        assert completion.text == "Yes."
+        assert server.requests == 3
+        with pytest.raises(EngineError, match="connection failed"):
+            await collect(engine, Generation("b", "Why?", stream=stream))
+        assert server.requests == 5
+        await engine.stop()
 
 
 async def test_the_completions_endpoint_takes_the_text_as_it_is() -> None:
