@@ -247,8 +247,13 @@ def running_broker(folder: Path, jars: Path = JARS, *, starts_fast: bool = True)
 
 
 @contextmanager
-def running(settings: BrokerSettings, folder: Path, *, starts_fast: bool = True) -> Iterator[None]:
-    """That broker, until the end of the context; its log is in ``folder``."""
+def running(
+    settings: BrokerSettings, folder: Path, *, starts_fast: bool = True, patience: float = 15.0
+) -> Iterator[None]:
+    """That broker, until the end of the context; its log is in ``folder``.
+
+    It is killed where it takes longer than ``patience`` seconds to end.
+    """
     processes = Processes(StackFolder(folder))
     record = start(settings, processes, os.environ, starts_fast=starts_fast, ends_with_us=True)
     probe: Probe = broker_probe(settings.address)
@@ -258,4 +263,4 @@ def running(settings: BrokerSettings, folder: Path, *, starts_fast: bool = True)
         )
         yield
     finally:
-        processes.stop({NAME: record}, patience=15.0)
+        processes.stop({NAME: record}, patience)

@@ -8,6 +8,9 @@ from cli.stack import ports
 from cli.stack.broker import CLASS_ARCHIVE, JARS, BrokerSettings, running
 from schemas.errors import LorelayError
 
+#: Two seconds on an idle machine; a broker that is killed leaves no archive.
+_ARCHIVED_WITHIN_SECONDS = 120.0
+
 
 def write_class_archive(jars: Path = JARS) -> Path:
     """Starts and ends a broker, and keeps what it loaded beside ``jars``; the file's path.
@@ -20,7 +23,7 @@ def write_class_archive(jars: Path = JARS) -> Path:
         settings = BrokerSettings(
             Path(folder) / "kafka", ports.free_port(), ports.free_port(), jars, archive_to=written
         )
-        with running(settings, Path(folder)):
+        with running(settings, Path(folder), patience=_ARCHIVED_WITHIN_SECONDS):
             pass
         written.replace(archive)
     return archive
