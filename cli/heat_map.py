@@ -128,10 +128,8 @@ def _figure(heat_map: HeatMap) -> Any:
 
 def _draw_grid(axes: Any, count: int) -> None:
     edges = np.arange(count + 1) - 0.5
-    axes.set_xticks(edges, minor=True)
-    axes.set_yticks(edges, minor=True)
-    axes.grid(which="minor", color="white", linewidth=0.5)
-    axes.tick_params(which="minor", length=0)
+    for lines in (axes.hlines, axes.vlines):
+        lines(edges, edges[0], edges[-1], color="white", linewidth=0.5)
 
 
 def _write_figures(axes: Any, percent: NDArray[np.float64], top: float) -> None:
