@@ -75,16 +75,20 @@ class Answer:
 async def send(
     client: httpx.AsyncClient, request: httpx.Request, *, stream: bool = False
 ) -> httpx.Response:
-    """The server's response, sent once more if the connection ends before it is there.
+    """The server's response to a request, sent once more if the connection ends before it is there.
 
     A server may close an idle connection just as a request is on its way (RFC 9112, section 9.5):
     that request was never read. One that had been read is computed twice at worst. A response
-    is there when it is whole or, if it is streamed, when it begins.
+    is there when it is whole or, if it is streamed, when it begins. Raises: httpx.TransportError.
     """
     try:
         return await client.send(request, stream=stream)
-    except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
-        return await client.send(request, stream=stream)
+    except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as lost:
+        try:
+            return await client.send(request, stream=stream)
+        except httpx.ConnectError:
+            # The server has died, and perhaps of this request.
+            raise lost from None
 
 
 async def whole(

@@ -268,6 +268,22 @@ async def test_a_request_that_meets_a_closing_connection_is_sent_once_more(
         await engine.stop()
 
 
+async def test_a_server_that_dies_of_a_request_has_failed_on_it() -> None:
+    """Not "can't be reached", after which it would be sent again without being counted."""
+    calls = iter([httpx.ReadError("reset"), httpx.ConnectError("refused")])
+
+    def dying(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/models":
+            return httpx.Response(200, json=MODELS)
+        raise next(calls)
+
+    engine = await started(dying)
+    with pytest.raises(EngineError, match="connection failed") as raised:
+        await collect(engine, Generation("a", "Why?"))
+    assert not isinstance(raised.value, EngineUnavailable)
+    assert next(calls, None) is None
+
+
 async def test_the_completions_endpoint_takes_the_text_as_it_is() -> None:
     server = Server(completions=httpx.Response(200, json=ANSWER))
     engine = await started(server, http_endpoint="completions")
