@@ -8,7 +8,7 @@ import faust
 from aiokafka import AIOKafkaConsumer
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.tables import TableManager
-from faust.tables.recovery import Recovery
+from faust.tables.recovery import RebalanceAgain, Recovery
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -58,14 +58,31 @@ class _Transport(driver.Transport):
 
 
 class _Recovery(Recovery):
-    """Ends every rebalance, however long the broker is away.
+    """Ends every rebalance, however long the broker is away, unless another one has begun.
 
     Faust waits so long for the committed offsets as a request may take, mistakes the end of that
-    time for an order to stop, and then never resumes after this rebalance or any later one.
+    time for an order to stop, and then never resumes after this rebalance or any later one. And
+    it lets messages flow while partitions are given up and assigned, where a rebalance gets its
+    offsets only after the next one has begun: what flows then begins anywhere.
     """
+
+    _rebalance = 0
+
+    async def on_rebalance(
+        self,
+        assigned: set[TP],
+        revoked: set[TP],
+        newly_assigned: set[TP],
+        generation_id: int = 0,
+    ) -> None:
+        if generation_id == self.app.consumer_generation_id:
+            self._rebalance = self.app.rebalancing_count
+        await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
 
     async def _wait(self, coro: Any, timeout: Any = None) -> None:  # noqa: ASYNC109
         await super()._wait(coro)
+        if self._rebalance != self.app.rebalancing_count:
+            raise RebalanceAgain
 
 
 class _Tables(TableManager):
@@ -86,6 +103,13 @@ class RouterApp(faust.App):
 
     def _create_directories(self) -> None:
         """Nothing is kept on disk."""
+
+    async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
+        # Faust stops the flow only where partitions are given up: of those that a router without
+        # any gets, it then reads some before it has sought the committed offset.
+        self.flow_control.suspend()
+        self.consumer.stop_flow()
+        await super()._on_partitions_revoked(revoked)
 
     @property
     def is_away(self) -> bool:

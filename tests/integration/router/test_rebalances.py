@@ -1,0 +1,145 @@
+"""Queries that are read while partitions change hands."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from streams.kafka.limits import SizeLimits
+from streams.kafka.output import Output
+from streams.router.agent import add_routing_agent
+from streams.router.batching import Arrival, MicroBatcher
+from streams.router.faust_app import RouterApp, make_app
+from streams.router.partitions import OwnedPartitions
+from streams.router.settings import RouterSettings
+from tests.integration.kafka.cluster import Cluster
+from tests.integration.kafka.members import eventually
+
+Seek = Callable[[], Awaitable[Any]]
+
+_QUERIES = 50
+#: Longer than the second after which Faust looks again for partitions to read.
+_SLOW_SECONDS = 1.5
+
+
+class Router:
+    """A router's partitions, with work that only notes what it was given."""
+
+    def __init__(self, settings: RouterSettings, topic: str) -> None:
+        self.app: RouterApp = make_app(settings)
+        self.partitions = OwnedPartitions(
+            self.app,
+            settings,
+            topic,
+            SizeLimits(settings.max_record_bytes),
+            lambda records, seconds, outcome: None,
+            lambda topic, records: None,
+        )
+        self.batcher = MicroBatcher(self.partitions, self._work, max_batch=16, max_pending=256)
+        add_routing_agent(self.app, topic, self.batcher)
+        self.offsets: list[int] = []
+        self.may_finish = asyncio.Event()
+        consumer: Any = self.app.consumer
+        self._seek: Seek = consumer._thread.seek_to_committed
+
+    async def _work(self, arrivals: Sequence[Arrival]) -> Sequence[Sequence[Output]]:
+        await self.may_finish.wait()
+        self.offsets += [arrival.message.offset for arrival in arrivals]
+        return [()] * len(arrivals)
+
+    @property
+    def has_it(self) -> bool:
+        """Whether the topic's only partition is this one's."""
+        return self.partitions.has_first
+
+    def on_seek(self, act: Callable[[Seek], Awaitable[Any]]) -> None:
+        """What to do whenever it goes to where its group is."""
+        thread: Any = self.app.consumer
+        thread._thread.seek_to_committed = lambda: act(self._seek)
+
+
+@pytest.fixture
+def topic(kafka: str) -> str:
+    return Cluster(kafka).create("queries")
+
+
+@asynccontextmanager
+async def running(kafka: str, topic: str) -> AsyncIterator[Router]:
+    """One more member of the topic's group, from its first assignment on."""
+    router = Router(RouterSettings(kafka=kafka, router_group=f"{topic}-routers"), topic)
+    batches = asyncio.create_task(router.batcher.run())
+    await router.app.start()
+    try:
+        await eventually(lambda: router.partitions.not_ready is None, "partitions assigned")
+        yield router
+    finally:
+        await router.partitions.close()
+        batches.cancel()
+        with suppress(asyncio.CancelledError):
+            await batches
+        await router.app.stop()
+
+
+def linger_over_takeovers(router: Router, produce: Callable[[], object]) -> None:
+    """Gives Faust time to read during takeovers; ``produce`` is called before it seeks."""
+    app: Any = router.app
+
+    async def wait() -> None:
+        await asyncio.sleep(_SLOW_SECONDS)
+
+    async def seek_late(seek: Seek) -> Any:
+        produce()
+        await asyncio.sleep(_SLOW_SECONDS)
+        return await seek()
+
+    # Faust is told its partitions before this, and pauses them after it.
+    app.topics.maybe_wait_for_subscriptions = wait
+    router.on_seek(seek_late)
+
+
+async def test_a_router_that_had_no_partition_loses_nothing_of_the_one_it_gets(
+    kafka: str, topic: str
+) -> None:
+    cluster = Cluster(kafka)
+    async with running(kafka, topic) as first, running(kafka, topic) as second:
+        await eventually(lambda: first.has_it != second.has_it, "the partition is one's")
+        owner, spare = (first, second) if first.has_it else (second, first)
+        linger_over_takeovers(spare, lambda: cluster.produce(topic, [b"later"]))
+        spare.may_finish.set()
+        cluster.produce(topic, [b"x"] * _QUERIES)
+        await owner.app.stop()
+        await eventually(lambda: _QUERIES in spare.offsets, "the last query")
+        assert sorted(spare.offsets)[: _QUERIES + 1] == list(range(_QUERIES + 1))
+
+
+async def test_a_takeover_that_the_next_rebalance_overtakes_loses_nothing(
+    kafka: str, topic: str
+) -> None:
+    cluster = Cluster(kafka)
+    async with running(kafka, topic) as router:
+        signals: Any = router.app
+        is_overtaken = asyncio.Event()
+
+        async def revoked(app: Any, *_: Any, **__: Any) -> None:
+            is_overtaken.set()
+
+        async def assigned(app: Any, **_: Any) -> None:
+            signals.on_rebalance_complete.disconnect(assigned)
+            signals.on_partitions_revoked.connect(revoked, weak=False)
+            cluster.produce(topic, [b"x"] * _QUERIES)
+            router.app.request_rejoin()
+            await is_overtaken.wait()
+            linger_over_takeovers(router, lambda: cluster.produce(topic, [b"later"]))
+            router.on_seek(seek_at_once)
+
+        async def seek_at_once(seek: Seek) -> Any:
+            linger_over_takeovers(router, lambda: cluster.produce(topic, [b"later"]))
+            return await seek()
+
+        signals.on_rebalance_complete.connect(assigned, weak=False)
+        router.may_finish.set()
+        router.app.request_rejoin()
+        await eventually(lambda: _QUERIES in router.offsets, "the last query")
+        assert sorted(router.offsets)[: _QUERIES + 1] == list(range(_QUERIES + 1))
