@@ -82,31 +82,31 @@ async def running(kafka: str, topic: str) -> AsyncIterator[Router]:
         await router.app.stop()
 
 
-def linger_over_takeovers(router: Router, produce: Callable[[], object]) -> None:
-    """Gives Faust time to read during takeovers; ``produce`` is called before it seeks."""
+def linger(router: Router) -> None:
+    """Gives Faust time to read between the call that names its partitions and their pause."""
     app: Any = router.app
 
     async def wait() -> None:
         await asyncio.sleep(_SLOW_SECONDS)
 
-    async def seek_late(seek: Seek) -> Any:
-        produce()
-        await asyncio.sleep(_SLOW_SECONDS)
-        return await seek()
-
-    # Faust is told its partitions before this, and pauses them after it.
     app.topics.maybe_wait_for_subscriptions = wait
-    router.on_seek(seek_late)
 
 
 async def test_a_router_that_had_no_partition_loses_nothing_of_the_one_it_gets(
     kafka: str, topic: str
 ) -> None:
     cluster = Cluster(kafka)
+
+    async def seek_late(seek: Seek) -> Any:
+        cluster.produce(topic, [b"later"])
+        await asyncio.sleep(_SLOW_SECONDS)
+        return await seek()
+
     async with running(kafka, topic) as first, running(kafka, topic) as second:
         await eventually(lambda: first.has_it != second.has_it, "the partition is one's")
         owner, spare = (first, second) if first.has_it else (second, first)
-        linger_over_takeovers(spare, lambda: cluster.produce(topic, [b"later"]))
+        linger(spare)
+        spare.on_seek(seek_late)
         spare.may_finish.set()
         cluster.produce(topic, [b"x"] * _QUERIES)
         await owner.app.stop()
@@ -121,24 +121,30 @@ async def test_a_takeover_that_the_next_rebalance_overtakes_loses_nothing(
     async with running(kafka, topic) as router:
         signals: Any = router.app
         is_overtaken = asyncio.Event()
+        takeovers = 0
+
+        async def taken_over(app: Any, **_: Any) -> None:
+            nonlocal takeovers
+            takeovers += 1
+            if takeovers == 1:
+                cluster.produce(topic, [b"x"] * _QUERIES)
+                linger(router)
+                signals.on_partitions_revoked.connect(revoked, weak=False)
+                router.app.request_rejoin()
+                await is_overtaken.wait()
+            else:
+                cluster.produce(topic, [b"later"])
 
         async def revoked(app: Any, *_: Any, **__: Any) -> None:
             is_overtaken.set()
 
-        async def assigned(app: Any, **_: Any) -> None:
-            signals.on_rebalance_complete.disconnect(assigned)
-            signals.on_partitions_revoked.connect(revoked, weak=False)
-            cluster.produce(topic, [b"x"] * _QUERIES)
-            router.app.request_rejoin()
-            await is_overtaken.wait()
-            linger_over_takeovers(router, lambda: cluster.produce(topic, [b"later"]))
-            router.on_seek(seek_at_once)
-
-        async def seek_at_once(seek: Seek) -> Any:
-            linger_over_takeovers(router, lambda: cluster.produce(topic, [b"later"]))
+        async def seek_late(seek: Seek) -> Any:
+            if takeovers > 1:
+                await asyncio.sleep(_SLOW_SECONDS)
             return await seek()
 
-        signals.on_rebalance_complete.connect(assigned, weak=False)
+        signals.on_rebalance_complete.connect(taken_over, weak=False)
+        router.on_seek(seek_late)
         router.may_finish.set()
         router.app.request_rejoin()
         await eventually(lambda: _QUERIES in router.offsets, "the last query")
