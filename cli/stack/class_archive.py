@@ -8,7 +8,7 @@ from cli.stack import ports
 from cli.stack.broker import CLASS_ARCHIVE, JARS, BrokerSettings, running
 from schemas.errors import LorelayError
 
-#: Two seconds on an idle machine; a broker that is killed leaves no archive.
+#: A broker that is killed leaves no archive.
 _ARCHIVED_WITHIN_SECONDS = 120.0
 
 

@@ -49,11 +49,6 @@ class Router:
         self.offsets += [arrival.message.offset for arrival in arrivals]
         return [()] * len(arrivals)
 
-    @property
-    def has_it(self) -> bool:
-        """Whether the topic's only partition is this one's."""
-        return self.partitions.has_first
-
     def on_seek(self, act: Callable[[Seek], Awaitable[Any]]) -> None:
         """What to do whenever it goes to where its group is."""
         thread: Any = self.app.consumer
@@ -103,8 +98,9 @@ async def test_a_router_that_had_no_partition_loses_nothing_of_the_one_it_gets(
         return await seek()
 
     async with running(kafka, topic) as first, running(kafka, topic) as second:
-        await eventually(lambda: first.has_it != second.has_it, "the partition is one's")
-        owner, spare = (first, second) if first.has_it else (second, first)
+        parts = first.partitions, second.partitions
+        await eventually(lambda: parts[0].has_first != parts[1].has_first, "it is one's")
+        owner, spare = (first, second) if parts[0].has_first else (second, first)
         linger(spare)
         spare.on_seek(seek_late)
         spare.may_finish.set()
