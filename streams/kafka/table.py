@@ -23,7 +23,8 @@ class TableReader:
     """Reads every partition of `topics` from the start and goes on following them.
 
     Without a consumer group: each reader sees everything, or what was written from `since` on, or
-    after its own start where it reads `from_end`. `on_record` must not raise.
+    after its own start where it reads `from_end`. `on_read` is called after all the records that
+    have arrived together. Neither may raise.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class TableReader:
         topics: Sequence[str],
         on_record: OnRecord,
         *,
+        on_read: Callable[[], None] | None = None,
         from_end: bool = False,
         since: datetime | None = None,
     ) -> None:
         self._settings = settings
         self._topics = list(topics)
         self._on_record = on_record
+        self._on_read = on_read
         self._from_end = from_end
         self._since = since
         self._consumer: AIOKafkaConsumer | None = None
@@ -109,9 +112,12 @@ class TableReader:
         return found
 
     async def _read(self, consumer: AIOKafkaConsumer, timeout_ms: int) -> None:
-        for records in (await consumer.getmany(timeout_ms=timeout_ms)).values():
+        arrived = await consumer.getmany(timeout_ms=timeout_ms)
+        for records in arrived.values():
             for record in records:
                 self._on_record(record.topic, record.key or b"", record.value, record.offset)
+        if arrived and self._on_read is not None:
+            self._on_read()
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         while True:

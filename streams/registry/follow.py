@@ -42,10 +42,10 @@ class RegistryFollower:
         read = [topics.schemas, topics.adapters, topics.examples, topics.traffic]
         if not with_examples:
             read.remove(topics.examples)
-        self._reader = TableReader(settings, read, self._on_record)
+        self._reader = TableReader(settings, read, self._on_record, on_read=self._notify)
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Calls ``callback`` when ``start`` is done and then after every change."""
+        """Calls ``callback`` when ``start`` is done, then after the changes that come together."""
         self._callbacks.append(callback)
 
     async def start(self) -> None:
@@ -93,14 +93,11 @@ class RegistryFollower:
         return self.registry.revision >= revision and not is_unreadable
 
     def _on_record(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
-        if topic == self._schemas:
-            if value is None or not self._learn(value):
-                return
+        if topic != self._schemas:
+            self._apply(topic, key, value, offset)
+        elif value is not None and self._learn(value):
             for record in tuple(self._unreadable.values()):
                 self._apply(*record)
-        else:
-            self._apply(topic, key, value, offset)
-        self._notify()
 
     def _learn(self, value: bytes) -> bool:
         """Whether that may make records readable that were not."""

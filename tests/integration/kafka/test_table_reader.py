@@ -82,6 +82,33 @@ async def test_later_records_and_tombstones_are_followed(
         assert seen == [(topic, b"a", b"1", 0), (topic, b"a", None, 1)]
 
 
+async def test_what_arrives_together_is_told_of_once(
+    cluster: Cluster, kafka_settings: KafkaSettings
+) -> None:
+    topic = cluster.create("table", config=COMPACTED)
+    seen: list[bytes] = []
+    told: list[int] = []
+    reader = TableReader(
+        kafka_settings,
+        [topic],
+        lambda _, key, __, ___: seen.append(key),
+        on_read=lambda: told.append(len(seen)),
+    )
+    try:
+        await reader.start()
+        assert told == []
+        # Readers get none of a transaction's records before its end, and then all.
+        with cluster.transactions() as producer:
+            producer.begin_transaction()
+            for number in range(20):
+                producer.produce(topic, b"value", key=b"%d" % number)
+            producer.commit_transaction()
+        await eventually(lambda: len(seen) == 20, "all of them")
+        assert told == [20]
+    finally:
+        await reader.stop()
+
+
 async def test_catching_up_covers_what_was_acknowledged_before(
     cluster: Cluster, kafka_settings: KafkaSettings
 ) -> None:
