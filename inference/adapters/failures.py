@@ -9,6 +9,9 @@ from schemas.records import AdapterVersion, Artifact
 #: Seconds for which a failure that may pass, such as a folder not mounted yet, is not tried again.
 #: A request that meets it is tried again after that: see RequestError.retry_after_s.
 RETRY_AFTER_S = 3.0
+#: The same for files that are not what was registered, which somebody may put back: a look at them
+#: reads all of them, and may fetch them.
+LOOK_AGAIN_S = 300.0
 #: Failures that are remembered; all of them travel with every heartbeat.
 MOST_FAILURES = 256
 
@@ -52,9 +55,10 @@ class Failures:
         self._failures = {key: value for key, value in self._failures.items() if is_wanted(key)}
 
     def known(self, version: AdapterVersion) -> AdapterUnavailable | None:
-        """What another try would end with: for a while, or for good where the files are unsound."""
+        """What the next try would end with; for longer where the files are unsound."""
         failure = self._failures.get(version.key)
         if failure is None or failure.artifact != version.artifact:
             return None
-        is_fresh = self._clock() - failure.at < self._retry_after_s
-        return failure.error if is_fresh or isinstance(failure.error, AdapterCorrupt) else None
+        is_corrupt = isinstance(failure.error, AdapterCorrupt)
+        stays = LOOK_AGAIN_S if is_corrupt else self._retry_after_s
+        return failure.error if self._clock() - failure.at < stays else None

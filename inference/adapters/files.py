@@ -9,7 +9,7 @@ from inference.adapters.residents import Resident
 from inference.adapters.shelf import Shelved
 from inference.adapters.verify import errors_of, servable, unverified, verify
 from inference.engine.protocol import EngineLimits, LoadedAdapter
-from schemas.errors import AdapterCorrupt, AdapterUnavailable
+from schemas.errors import AdapterUnavailable
 from schemas.records import AdapterVersion, Artifact
 from streams.registry.artifact import AdapterFolder, BaseModules, check_folder
 from streams.registry.files import Roots
@@ -73,11 +73,16 @@ class AdapterFiles:
             try:
                 root = shelved.folder.parent
                 return Resident(await self._verified(version, shelved.folder, (root,)), shelved)
-            except AdapterCorrupt:
-                await asyncio.to_thread(self._fetcher_of(version.key).shelf.discard, shelved)
+            except AdapterUnavailable as error:
+                is_gone = await self._discarded(version.key, shelved)
                 if shelved.is_new:
                     raise
                 # It was sound once: this disk spoilt it, and its source may still have it.
+                if not is_gone:
+                    raise AdapterUnavailable(
+                        version.key,
+                        f"its copy on this host is in use, but is spoilt: {error.__cause__}",
+                    ) from error
             except BaseException:
                 shelved.release()
                 raise
@@ -85,6 +90,10 @@ class AdapterFiles:
     async def _shelved(self, key: str, artifact: Artifact) -> Shelved:
         with errors_of(key):
             return await self._fetcher_of(key).fetch(artifact)
+
+    async def _discarded(self, key: str, shelved: Shelved) -> bool:
+        with errors_of(key):
+            return await asyncio.to_thread(self._fetcher_of(key).shelf.discard, shelved)
 
     def _fetcher_of(self, key: str) -> Fetcher:
         if self._fetcher is None:

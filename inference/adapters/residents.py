@@ -133,10 +133,15 @@ class Residents:
             return None
         return last
 
-    async def until_spare(self) -> str:
-        """One that nobody uses. While there is none, the least used takes no more on."""
+    async def until_spare(self) -> str | None:
+        """One that nobody uses. While there is none, the least used takes no more on.
+
+        None once there is none at all, as when the engine was started anew.
+        """
         try:
             while (key := self.spare()) is None:
+                if not self._held:
+                    return None
                 if self._leaving not in self._held:
                     self._leaving = min(self._held, key=self._uses.__getitem__)
                 await self._changed.wait()

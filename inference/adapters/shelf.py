@@ -150,14 +150,12 @@ class Shelf:
         """Lets others try."""
         absent.lock.release()
 
-    def discard(self, shelved: Shelved) -> None:
-        """Deletes a folder that is not what it should be, unless somebody else uses it."""
+    def discard(self, shelved: Shelved) -> bool:
+        """Deletes a folder that is not what it should be; False where somebody else uses it."""
         name = shelved.folder.name
         shelved.release()
         with self.errors():
-            if lock := NameLock.try_exclusive(self._locks / name):
-                self._delete(name)
-                lock.release(delete=True)
+            return self._deleted(name)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -192,9 +190,7 @@ class Shelf:
             if used + needed <= self._max_bytes and self._is_free(needed):
                 return
             size = _size_of(folder)
-            if lock := NameLock.try_exclusive(self._locks / folder.name):
-                self._delete(folder.name)
-                lock.release(delete=True)
+            if self._deleted(folder.name):
                 used -= size
                 self._on_evicted()
         if used + needed > self._max_bytes:
@@ -206,13 +202,19 @@ class Shelf:
     def _is_free(self, needed: int) -> bool:
         return shutil.disk_usage(self._folder).free >= needed + _SPARE_BYTES
 
-    def _delete(self, name: str) -> None:
-        """By a rename first: what is in its place is whole."""
+    def _deleted(self, name: str) -> bool:
+        """By a rename first: what is in its place is whole. False where somebody uses it."""
+        if (lock := NameLock.try_exclusive(self._locks / name)) is None:
+            return False
         leaving = self._incoming / name
-        shutil.rmtree(leaving, ignore_errors=True)
-        if self._place(name).exists():
-            self._place(name).rename(leaving)
+        try:
             shutil.rmtree(leaving, ignore_errors=True)
+            if self._place(name).exists():
+                self._place(name).rename(leaving)
+                shutil.rmtree(leaving, ignore_errors=True)
+        finally:
+            lock.release(delete=not self._place(name).exists())
+        return True
 
     def _place(self, name: str) -> Path:
         return self._adapters / name

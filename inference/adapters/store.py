@@ -99,8 +99,8 @@ class AdapterStore:
     async def ensure(self, version: AdapterVersion) -> LoadedAdapter:
         """The version, loaded in the engine; whoever asks meanwhile waits for the same load.
 
-        Raises AdapterUnavailable, for a while from memory, or AdapterCorrupt, which stays until
-        the version names another artifact.
+        Raises AdapterUnavailable, or AdapterCorrupt, for a while from memory: see ``Failures``. A
+        version that names another artifact is tried at once.
         """
         key = version.key
         if key in self._preloaded:
@@ -243,7 +243,8 @@ class AdapterStore:
     async def _make_room(self, key: str) -> None:
         """Somebody's waiting is worth any place, and what comes early only one needed later."""
         if self._demanded[key]:
-            spare = await self._residents.until_spare()
+            if (spare := await self._residents.until_spare()) is None:
+                return
         elif (found := self._residents.spare(for_one=key)) is None:
             raise _NotNow(key)
         else:

@@ -101,6 +101,36 @@ async def test_files_that_the_disk_has_spoilt_are_fetched_again(
     again.release()
 
 
+@pytest.mark.parametrize("name", [WEIGHTS, CONFIG])
+async def test_a_file_that_the_disk_has_lost_is_fetched_again(
+    files: AdapterFiles, version: AdapterVersion, https: HttpsServer, name: str
+) -> None:
+    resident = await files.ready(version)
+    file = Path(resident.loaded.path) / name
+    resident.release()
+    file.unlink()
+    again = await files.ready(version)
+    assert file.read_bytes() == https.files[f"/legal/{name}"].body
+    again.release()
+
+
+async def test_a_spoilt_copy_is_fetched_again_once_nobody_uses_it(
+    files: AdapterFiles, version: AdapterVersion, https: HttpsServer
+) -> None:
+    used = await files.ready(version)
+    weights = Path(used.loaded.path) / WEIGHTS
+    weights.write_bytes(bytes(weights.stat().st_size))
+    asked = len(https.asked)
+    with pytest.raises(AdapterUnavailable, match="in use, but is spoilt: ") as refused:
+        await files.ready(version)
+    assert not isinstance(refused.value, AdapterCorrupt)
+    assert len(https.asked) == asked
+    used.release()
+    again = await files.ready(version)
+    assert weights.read_bytes() == https.files[f"/legal/{WEIGHTS}"].body
+    again.release()
+
+
 async def test_files_elsewhere_that_are_unsound_are_corrupt_and_not_kept(
     files: AdapterFiles, version: AdapterVersion, https: HttpsServer, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.adapters.failures import MOST_FAILURES
+from inference.adapters.failures import LOOK_AGAIN_S, MOST_FAILURES
 from inference.adapters.files import AdapterFiles
 from inference.adapters.store import AdapterStore
 from inference.engine.config import LoraModule
@@ -179,6 +179,22 @@ async def test_an_adapter_in_use_by_the_engine_alone_is_waited_for(
     assert (await evicting).key == "tax-qa-v1@1.0.0"
 
 
+async def test_whoever_waits_for_room_has_it_in_an_engine_that_was_started_anew(
+    engine: CountingEngine, store: AdapterStore, register: Register
+) -> None:
+    legal = register("legal")
+    async with store.using(legal), store.using(register("medical")):
+        waiting = asyncio.create_task(store.ensure(register("tax")))
+        # It takes no more on as long as its place is waited for.
+        while store.is_ready(legal):  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0)
+        await engine.stop()
+        await engine.start()
+        store.forget()
+        assert (await waiting).key == "tax-qa-v1@1.0.0"
+    assert store.resident == ("tax-qa-v1@1.0.0",)
+
+
 async def test_a_corrupt_adapter_is_refused_from_memory_until_it_is_registered_anew(
     store: AdapterStore, register: Register, tmp_path: Path
 ) -> None:
@@ -192,6 +208,23 @@ async def test_a_corrupt_adapter_is_refused_from_memory_until_it_is_registered_a
         await store.ensure(version)
     mended = replace(version, artifact=replace(version.artifact, uri=f"{tmp_path}/legal/"))  # type: ignore[type-var]
     assert (await store.ensure(mended)).key == version.key
+
+
+async def test_a_corrupt_adapter_is_looked_at_again_once_it_may_have_been_put_right(
+    engine: CountingEngine, register: Register, tmp_path: Path
+) -> None:
+    now = 0.0
+    store = AdapterStore(engine, AdapterFiles(lambda: engine.limits), clock=lambda: now)
+    version = register("legal")
+    build_adapter(tmp_path / "legal", rank=4, seed=99)
+    with pytest.raises(AdapterCorrupt):
+        await store.ensure(version)
+    assert register("legal").artifact == version.artifact
+    now = LOOK_AGAIN_S - 0.1
+    with pytest.raises(AdapterCorrupt):
+        await store.ensure(version)
+    now = LOOK_AGAIN_S
+    assert (await store.ensure(version)).key == version.key
 
 
 async def test_files_swapped_between_the_check_and_the_load_are_not_served(
