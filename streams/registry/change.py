@@ -126,14 +126,15 @@ def _statuses(
 ) -> Iterator[tuple[AdapterVersion, AdapterStatus]]:
     """The state of each of the family's versions under the split.
 
-    An id whose versions have no share keeps its active one, for queries that name the id.
+    An id whose versions have no share keeps its active one, for queries that name the id: on trial,
+    too.
     """
     serving = adapters(traffic.shares)
     trial = traffic.canary.adapter if traffic.canary else None
     ids = {version.adapter_id for version in found(registry, serving - {trial})}
     for version in registry.of_family(traffic.family):
         if version.key == trial:
-            yield version, "canary"
+            yield version, version.status if version.status == "active" else "canary"
         elif version.key in serving:
             yield version, "active"
         elif version.key in failed:
@@ -147,12 +148,17 @@ def _statuses(
 def shadow_ended(
     registry: Registry, family: str, intent: Intent, event: str, status: AdapterStatus
 ) -> Change:
-    """The split is as it was: a shadow has no part in it."""
+    """The split is as it was: a shadow has no part in it.
+
+    Nor in what an active version does for queries that name its id.
+    """
     before = registry.traffic(family)
     assert before.canary is not None
-    failed = {before.canary.adapter} if status == "failed" else ()
-    traffic = stamped(before, intent)
-    return changed(registry, traffic, event, intent, main=before.canary.adapter, failed=failed)
+    key = before.canary.adapter
+    shadow = registry.get(key)
+    is_at_fault = status == "failed" and shadow is not None and shadow.status == "canary"
+    failed = {key} if is_at_fault else ()
+    return changed(registry, stamped(before, intent), event, intent, main=key, failed=failed)
 
 
 def known(registry: Registry, family: str, key: str) -> AdapterVersion:

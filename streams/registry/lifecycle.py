@@ -47,11 +47,14 @@ def promoted(registry: Registry, version: AdapterVersion, intent: Intent) -> Cha
     """The version takes all queries of its family."""
     family = version.family
     check_revision(registry, family, intent)
-    now = registry.shares(family)
+    before, now = registry.traffic(family), registry.shares(family)
+    shares, previous = (whole(version, 100.0),), history(registry, family)
     if version.status == "active" and [share.adapter for share in now] == [version.key]:
-        raise ChangeRefused(f"{version.key} is active already and takes all of {family}.")
-    shares = (whole(version, 100.0),)
-    traffic = following(registry.traffic(family), shares, history(registry, family), intent)
+        # Not so of a trial, which ends by it.
+        if before.canary is None:
+            raise ChangeRefused(f"{version.key} is active already and takes all of {family}.")
+        previous = before.previous
+    traffic = following(before, shares, previous, intent)
     return changed(registry, traffic, "promoted", intent, main=version.key)
 
 
@@ -64,10 +67,14 @@ def split(registry: Registry, family: str, weights: Mapping[str, float], intent:
         TrafficShare(version.key, weight, name)
         for (version, weight), name in zip(arms, names, strict=True)
     )
-    now = registry.shares(family)
+    before, now = registry.traffic(family), registry.shares(family)
+    previous = history(registry, family)
     if [_bare(share) for share in now] == [_bare(share) for share in shares]:
-        raise ChangeRefused(f"{family} is split so already.")
-    traffic = following(registry.traffic(family), shares, history(registry, family), intent)
+        # Not so of a trial, which ends by it.
+        if before.canary is None:
+            raise ChangeRefused(f"{family} is split so already.")
+        previous = before.previous
+    traffic = following(before, shares, previous, intent)
     return changed(registry, traffic, "split", intent)
 
 
@@ -87,10 +94,10 @@ def rolled_back(registry: Registry, family: str, intent: Intent) -> Change:
     target, *older = before.previous
     for share in target.shares:
         version = known(registry, family, share.adapter)
-        if version.status == "retired":
+        if version.status in ("retired", "failed"):
             raise ChangeRefused(
-                f"The split before has {version.key}, which is retired: promote or split names "
-                "what shall serve instead."
+                f"The split before has {version.key}, which is {version.status}: promote or split "
+                "names what shall serve instead."
             )
     restored = {share.adapter for share in target.shares}
     dropped = {share.adapter for share in before.shares} - restored
@@ -115,9 +122,12 @@ def retired(
         )
     left = tuple(share for share in now if share.adapter != version.key)
     if now and not left and not even_the_last:
+        family_of_it = registry.of_family(family)
+        others = [v for v in family_of_it if v.status == "active" and v.key != version.key]
+        then = f"{others[0].key} would answer then" if others else "nobody would answer then"
         raise ChangeRefused(
-            f"{version.key} takes all of {family}, which nobody would answer then: promote another "
-            "version first, or say --force."
+            f"{version.key} takes all of {family}, which {then}: promote another version first, or "
+            "say --force."
         )
     before = registry.traffic(family)
     previous = tuple(s for s in before.previous if version.key not in adapters(s.shares))

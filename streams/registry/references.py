@@ -41,7 +41,8 @@ def newest(registry: Registry, reference: str) -> AdapterVersion:
     servable = _servable(registry, family)
     if reference != family:
         return _first(reference, [v for v in servable if v.adapter_id == reference])
-    canaries = [version for version in servable if version.status == "canary"]
+    trial = registry.traffic(family).canary
+    canaries = [v for v in servable if v.status == "canary" or (trial and v.key == trial.adapter)]
     if len(found := canaries or servable) > 1:
         names = ", ".join(version.key for version in found)
         raise ChangeRefused(f"{family} has several versions, name one of them: {names}.")

@@ -57,6 +57,12 @@ def check_names(version: AdapterVersion) -> None:
             f"adapter_id {adapter_id!r} must end in -v{parsed.major}, the major of its version "
             f"{given}."
         )
+    family = adapter_id.removesuffix(f"-v{parsed.major}")
+    if _ID.fullmatch(family):
+        raise RegistrationRefused(
+            f"adapter_id {adapter_id!r} has two majors: its family would be {family}, which is how "
+            "another adapter may be called."
+        )
     if adapter_id == f"{domain}-v{parsed.major}":
         raise RegistrationRefused(f"adapter_id {adapter_id!r} lacks its task: {shape}.")
     if version.prompt_template is not None and "{prompt}" not in version.prompt_template:

@@ -161,6 +161,14 @@ class TestRollingBack:
         with pytest.raises(ChangeRefused, match="no split before this one"):
             life.do(rolled_back, FAMILY)
 
+    def test_what_has_failed_meanwhile_does_not_come_back(self) -> None:
+        life = of_two_majors()
+        life.do(split, FAMILY, {V1.key: 1.0, V1_1.key: 1.0})
+        promote(life, V2)
+        life.registry.apply_version(V1_1.key, replace(V1_1, status="failed"), 99)
+        with pytest.raises(ChangeRefused, match=r"legal-qa-v1@1\.1\.0, which is failed"):
+            life.do(rolled_back, FAMILY)
+
     def test_it_is_recorded_with_what_it_led_to(self) -> None:
         life = of_two_majors()
         promote(life, V1_1)
@@ -202,6 +210,16 @@ class TestRetiring:
             life.do(retired, now(life, V1))
         life.do(retired, now(life, V1), even_the_last=True)
         assert life.shares() == {}
+
+    def test_who_would_answer_after_the_last_one_is_told(self) -> None:
+        life = of_two_majors()
+        with pytest.raises(ChangeRefused, match="which nobody would answer then"):
+            life.do(retired, now(life, V1))
+        promote(life, V2)
+        with pytest.raises(ChangeRefused, match=r"which legal-qa-v1@1\.0\.0 would answer then"):
+            life.do(retired, now(life, V2))
+        life.do(retired, now(life, V2), even_the_last=True)
+        assert life.registry.resolve(FAMILY).key == V1.key
 
     def test_no_rollback_brings_it_back(self) -> None:
         life = of_two_majors()

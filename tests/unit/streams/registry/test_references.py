@@ -3,9 +3,12 @@ from dataclasses import replace
 import pytest
 
 from schemas.errors import ChangeRefused, UnknownAdapter
+from schemas.records import Canary
 from streams.registry.lifecycle import promoted, split
 from streams.registry.references import family_of, newest, weights
-from tests.unit.streams.registry.lives import ANNA, V1, V1_1, V2, Life, of_two_majors
+from streams.registry.trials import canary_started
+from tests.unit.streams.registry.factories import NOW
+from tests.unit.streams.registry.lives import ANNA, V1, V1_1, V2, Life, of_two_majors, promote
 
 FAMILY = "legal-qa"
 
@@ -42,6 +45,12 @@ class TestNewest:
             newest(life.registry, FAMILY)
         life.registry.apply_version(V2.key, replace(V2, status="canary"), 9)
         assert newest(life.registry, FAMILY).key == V2.key
+        tried = of_two_majors()
+        promote(tried, V2)
+        on_trial = Canary(adapter=V1.key, share=1.0, started_at=NOW, ends_at=NOW)
+        tried.do(canary_started, on_trial)
+        assert tried.states() == {"1.0.0": "active", "2.0.0": "active"}
+        assert newest(tried.registry, FAMILY).key == V1.key
         alone = Life()
         alone.register(V1)
         assert newest(alone.registry, FAMILY).key == V1.key

@@ -99,6 +99,32 @@ class TestCanaries:
         with pytest.raises(ChangeRefused, match="No version of legal-qa is on trial"):
             life.do(canary_passed, FAMILY)
 
+    @pytest.mark.parametrize("by_hand", ["promote", "split"])
+    def test_so_does_whoever_says_that_it_shall_stay_as_it_is(self, by_hand: str) -> None:
+        life = of_two_majors()
+        promote(life, V1_1)
+        if by_hand == "promote":
+            life.do(canary_started, plan(shadow=True))
+            promote(life, V1_1)
+        else:
+            life.do(canary_started, plan(share=10.0))
+            life.do(split, FAMILY, {V1_1.key: 90.0, V2.key: 10.0})
+        assert life.registry.traffic(FAMILY).canary is None
+        assert "canary" not in life.states().values()
+        life.do(rolled_back, FAMILY)
+        assert life.shares() == {"split": {"1.1.0": 100.0}, "promote": {"1.0.0": 100.0}}[by_hand]
+
+    @pytest.mark.parametrize("ending", [canary_undecided, canary_passed])
+    def test_an_active_version_stands_for_its_id_before_during_and_after(
+        self, ending: Callable[..., Change]
+    ) -> None:
+        life = of_two_majors()
+        promote(life, V2)
+        for step in (lambda: life.do(canary_started, plan(V1)), lambda: life.do(ending, FAMILY)):
+            step()
+            assert life.states() == {"1.0.0": "active", "2.0.0": "active"}
+            assert life.registry.choose("legal-qa-v1", "s").version.key == V1.key
+
     def test_one_at_a_time(self) -> None:
         life = self.started()
         with pytest.raises(ChangeRefused, match=r"legal-qa-v2@2\.0\.0 is on trial already"):
@@ -164,3 +190,18 @@ class TestShadows:
         (told,) = life.changes[-1].events
         assert (told.event, told.from_status, told.to_status) == (event, "canary", state)
         assert life.registry.traffic(FAMILY).canary is None
+
+    @pytest.mark.parametrize(
+        "ending", [canary_passed, canary_undecided, canary_failed, rolled_back]
+    )
+    def test_an_active_version_stands_for_its_id_whatever_comes_of_it(
+        self, ending: Callable[..., Change]
+    ) -> None:
+        life = of_two_majors()
+        promote(life, V2)
+        before = life.states()
+        on_trial = plan(V1, share=100.0, shadow=True)
+        for step in (lambda: life.do(canary_started, on_trial), lambda: life.do(ending, FAMILY)):
+            step()
+            assert life.states() == before == {"1.0.0": "active", "2.0.0": "active"}
+            assert life.registry.choose("legal-qa-v1", "s").version.key == V1.key

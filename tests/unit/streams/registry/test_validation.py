@@ -53,6 +53,7 @@ class TestNames:
             ("legal qa-v1", "1.0.0", "legal", "must be shaped"),
             ("themis-legal-qa-v1", "1.0.0", "legal", r"here legal-\{task\}-v1"),
             ("legal-qa-v01", "1.0.0", "legal", "must be shaped"),
+            ("legal-qa-v1-v2", "2.0.0", "legal", "two majors: its family would be legal-qa-v1,"),
             ("base", "1.0.0", "base", "must be shaped"),
         ],
     )
