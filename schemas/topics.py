@@ -5,6 +5,7 @@ Retention of what a consumer group reads stays below the broker's
 has no committed offset, and must then find no record that it had finished already.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ Producers need ``max_request_size`` of at least this much.
 _HOUR_MS = 60 * 60 * 1000
 _BATCH_OVERHEAD = 4096  # a broker measures the whole record batch, headers and keys included
 
+#: What Kafka takes as the name of a topic.
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _EVENTS = {"cleanup.policy": "delete", "retention.ms": str(72 * _HOUR_MS)}
 _SHORT_LIVED = {"cleanup.policy": "delete", "retention.ms": str(_HOUR_MS)}
 _KEPT = {"cleanup.policy": "delete", "retention.ms": "-1"}
@@ -118,7 +121,8 @@ class Topics:
 
         Under it means a further part after a dot or a dash, as ``lorelay.replies.team-a``.
         """
-        return topic == self.replies or topic.startswith((f"{self.replies}.", f"{self.replies}-"))
+        is_below = topic.startswith((f"{self.replies}.", f"{self.replies}-"))
+        return topic == self.replies or (is_below and bool(_NAME.fullmatch(topic)))
 
     def specs(self, partitions: int = 4) -> tuple[TopicSpec, ...]:
         """Every topic with its settings; ``partitions`` for those that share out work."""

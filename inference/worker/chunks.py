@@ -3,12 +3,12 @@
 import logging
 from datetime import UTC, datetime
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas.codec import Codec
 from schemas.records import Chunk, InferenceRequest
 from streams.kafka.output import TRACEPARENT, Headers
+from streams.kafka.producer import IdempotentProducer
 from streams.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -18,21 +18,17 @@ class ChunkSender:
     """Sends chunks in the background; readers order them by attempt and sequence."""
 
     def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
-        self._settings = settings
+        self._topic = settings.topics.chunks
         self._codec = codec
-        self._producer: AIOKafkaProducer | None = None
+        self._producer = IdempotentProducer(settings, linger_ms=2)
 
     async def start(self) -> None:
         """Connects. Raises: KafkaError."""
-        self._producer = AIOKafkaProducer(
-            enable_idempotence=True, linger_ms=2, **self._settings.client_kwargs()
-        )
         await self._producer.start()
 
     async def stop(self) -> None:
         """Sends what is left and disconnects."""
-        if self._producer is not None:
-            await self._producer.stop()
+        await self._producer.stop()
 
     async def send(
         self,
@@ -44,7 +40,6 @@ class ChunkSender:
         finish_reason: str | None = None,
     ) -> None:
         """Queues one chunk; waits only while the producer's buffer is full."""
-        assert self._producer is not None, "start() comes first"
         query_id = request.query.id or str(request.origin)
         chunk = Chunk(
             query_id=query_id,
@@ -58,10 +53,10 @@ class ChunkSender:
         )
         try:
             await self._producer.send(
-                self._settings.topics.chunks,
+                self._topic,
                 self._codec.encode(chunk),
-                key=query_id.encode(),
-                headers=[item for item in headers if item[0] == TRACEPARENT],
+                query_id.encode(),
+                [item for item in headers if item[0] == TRACEPARENT],
             )
         except KafkaError as error:
             # A stream may have holes, which its sequence numbers show; the response has none.

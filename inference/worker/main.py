@@ -247,13 +247,16 @@ class WorkerProcess(Process):
         consuming = asyncio.create_task(consumer.run())
         supervising = asyncio.create_task(supervision.run())
         stopping = asyncio.create_task(self.is_stopping.wait())
-        background = [supervising, stopping, *map(asyncio.create_task, others)]
+        endless = [*map(asyncio.create_task, others)]
+        background = [supervising, stopping, *endless]
         try:
-            await asyncio.wait(
-                {consuming, supervising, stopping}, return_when=asyncio.FIRST_COMPLETED
+            done, _ = await asyncio.wait(
+                {consuming, *background}, return_when=asyncio.FIRST_COMPLETED
             )
             if supervising.done():
                 self.fail(f"the engine can't be started: {supervising.exception()}")
+            for task in done.intersection(endless):
+                self.fail(f"a background task ended: {task.exception()!r}")
             consumer.stop_fetching()
             serving.hand_back_waiting()
             # What a dead engine was at is left to whoever is assigned its partitions next.

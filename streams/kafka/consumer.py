@@ -20,7 +20,7 @@ from streams.kafka.limits import SizeLimits
 from streams.kafka.log_ranges import LogRanges
 from streams.kafka.output import Output
 from streams.kafka.owner import OnDeleted, OnTransaction, PartitionOwner
-from streams.kafka.settings import METADATA_MAX_AGE_MS, KafkaSettings
+from streams.kafka.settings import MAX_POLL_INTERVAL_MS, METADATA_MAX_AGE_MS, KafkaSettings
 from streams.kafka.settling import Unsettled
 from streams.kafka.transactions import PartitionTransactions
 from streams.kafka.window import MetadataInvalid, OffsetBeyondLog
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 #: A partition is paused this many offsets before its window is full.
 PAUSE_MARGIN = 1024
 _POLL_MS = 250
-_MAX_POLL_INTERVAL_MS = 3_600_000
 
 
 class Handler(Protocol):
@@ -234,8 +233,7 @@ class ExactlyOnceConsumer:
             session_timeout_ms=int(self._options.session_timeout * 1000),
             heartbeat_interval_ms=int(self._options.session_timeout * 1000 / 5),
             rebalance_timeout_ms=30_000,
-            # Polls stop while nothing may start: that is back-pressure, not a stall.
-            max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
+            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             metadata_max_age_ms=METADATA_MAX_AGE_MS,
             fetch_min_bytes=self._options.fetch_min_bytes,
             fetch_max_wait_ms=int(self._options.fetch_max_wait * 1000),
@@ -403,7 +401,7 @@ class ExactlyOnceConsumer:
         except (OffsetBeyondLog, MetadataInvalid) as error:
             log.critical("%s is not consumed: %s", owner.partition, error)
             return
-        except (KafkaError, IllegalStateError) as error:
+        except Exception as error:  # whatever it is: nobody else would try again
             self._trouble = forbidden(self._settings, error)
             log.warning("taking over %s failed: %r", owner.partition, error)
             if self._owners.get(owner.partition) is owner:

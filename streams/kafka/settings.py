@@ -24,6 +24,10 @@ TRANSACTION_PATIENCE_SECONDS = 2 * TRANSACTION_TIMEOUT_MS / 1000
 #: anew, or has more partitions, is consumed after so long. (aiokafka's own is five minutes.)
 METADATA_MAX_AGE_MS = 10_000
 
+#: How long a group member may be without a poll: ten years. One that has no partition, or no room,
+#: polls nothing, and aiokafka would have it leave its group then and never join it again.
+MAX_POLL_INTERVAL_MS = 10 * 365 * 86_400_000
+
 
 def _local_stack_or_default() -> str:
     try:
@@ -59,9 +63,10 @@ class KafkaSettings(SecuritySettings):
 
         Those made after this leave no connection behind where they are cancelled.
         """
-        from streams.kafka import bootstrap
+        from streams.kafka import bootstrap, lenient
 
         bootstrap.install()
+        lenient.install()
         return {
             "bootstrap_servers": self.kafka,
             "request_timeout_ms": self.request_timeout_ms,

@@ -123,6 +123,6 @@ class TableReader:
         while True:
             try:
                 await self._read(consumer, timeout_ms=5000)
-            except KafkaError as error:
+            except Exception as error:  # whatever it is: nobody would notice that it ended
                 log.warning("reading %s: %r; trying again", self._topics, error)
                 await asyncio.sleep(1)

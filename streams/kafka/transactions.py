@@ -7,7 +7,7 @@ is always: be assigned, initialise, and only then read the committed offset.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -55,6 +55,8 @@ _RETRY_BACKOFF_MS = 20
 _FRAME_BYTES = 2048
 #: How long a topic that does not exist is not asked for again.
 _ABSENT_SECONDS = 30.0
+#: Kafka takes no longer name, and aiokafka can't ask for one that is much longer.
+_LONGEST_NAME = 249
 #: How long a producer may take to end in good order.
 _STOP_SECONDS = 5.0
 
@@ -223,7 +225,7 @@ class PartitionTransactions:
         committed: Committed,
     ) -> None:
         # Before the transaction begins: looking for a topic that is not there takes time.
-        counts = {topic: await self._partitions(topic) for topic in {o.topic for o in outputs}}
+        counts = await self._partitions({output.topic for output in outputs})
         batches = self._batches(
             [output for output in outputs if _has_target(output, counts)], counts
         )
@@ -253,23 +255,35 @@ class PartitionTransactions:
         try:
             async with asyncio.timeout(_STOP_SECONDS):
                 await producer.stop()
-        except (KafkaError, TimeoutError) as error:
+        except Exception as error:  # whatever it is: what this partition had is to be kept
             log.warning("%s: producer did not stop cleanly: %r", self._partition, error)
             await _abandon(producer)
 
-    async def _partitions(self, topic: str) -> int:
-        """How many partitions the topic has; 0 where it does not exist."""
+    async def _partitions(self, topics: Collection[str]) -> dict[str, int]:
+        """How many partitions each topic has; 0 where it does not exist."""
         assert self._producer is not None
         client = self._producer.client
-        known = client.cluster.partitions_for_topic(topic)
-        if known is None and self._absent.get(topic, 0.0) < monotonic():
-            # The first time this asks the cluster, later it must be told to.
-            client.add_topic(topic)
+        now = monotonic()
+        self._absent = {topic: until for topic, until in self._absent.items() if until >= now}
+        asked = {
+            topic
+            for topic in topics
+            if client.cluster.partitions_for_topic(topic) is None
+            and topic not in self._absent
+            and len(topic) <= _LONGEST_NAME
+        }
+        if asked:
+            # An update that is under way is about other topics, and would be taken for ours.
+            await client._maybe_wait_metadata()
+            # All at once: a cluster that is asked one by one takes its time for each.
+            client._topics.update(asked)
             await client.force_metadata_update()
-            known = client.cluster.partitions_for_topic(topic)
-            if known is None:
-                self._absent[topic] = monotonic() + _ABSENT_SECONDS
-        return len(known or ())
+            for topic in asked:
+                if client.cluster.partitions_for_topic(topic) is None:
+                    self._absent[topic] = now + _ABSENT_SECONDS
+                    # Nor is it asked for with every update from now on.
+                    client._topics.discard(topic)
+        return {topic: len(client.cluster.partitions_for_topic(topic) or ()) for topic in topics}
 
     def _batches(self, outputs: Sequence[Output], counts: Mapping[str, int]) -> list[_Batch]:
         """Full batches by output partition: a third of the CPU of a `send()` per record."""

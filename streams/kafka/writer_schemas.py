@@ -118,7 +118,10 @@ class WriterSchemas:
             if self._unknown.get(name, 0.0) > monotonic():
                 return
             await self._ask(unknown)
-            self._unknown[name] = monotonic() + _UNKNOWN_SECONDS
+            now = monotonic()
+            # Clients may name as many as they like.
+            self._unknown = {known: until for known, until in self._unknown.items() if until > now}
+            self._unknown[name] = now + _UNKNOWN_SECONDS
 
     async def _ask(self, unknown: UnknownSchema) -> None:
         """Raises UnknownSchema, which says why, once patience is at its end."""

@@ -13,7 +13,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.kafka.consumers import is_away, stop, topic_is_there
-from streams.kafka.settings import METADATA_MAX_AGE_MS
+from streams.kafka.settings import MAX_POLL_INTERVAL_MS, METADATA_MAX_AGE_MS
 from streams.router.settings import RouterSettings
 
 
@@ -49,6 +49,12 @@ class _ReadCommittedThread(driver.AIOKafkaConsumerThread):
 
 
 class _Consumer(driver.Consumer):
+    def resume_flow(self) -> None:
+        # Not after a rebalance that the next one has overtaken. Where one assigns nothing, Faust
+        # resumes without having waited for offsets, so that `_Recovery._wait` doesn't see it.
+        if cast(_Tables, self.app.tables).recovery.is_current:
+            super().resume_flow()
+
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _ReadCommittedThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -68,6 +74,11 @@ class _Recovery(Recovery):
 
     _rebalance = 0
 
+    @property
+    def is_current(self) -> bool:
+        """Whether no other rebalance has begun since."""
+        return bool(self._rebalance == self.app.rebalancing_count)
+
     async def on_rebalance(
         self,
         assigned: set[TP],
@@ -81,7 +92,7 @@ class _Recovery(Recovery):
 
     async def _wait(self, coro: Any, timeout: Any = None) -> None:  # noqa: ASYNC109
         await super()._wait(coro)
-        if self._rebalance != self.app.rebalancing_count:
+        if not self.is_current:
             raise RebalanceAgain
 
 
@@ -92,10 +103,10 @@ class _Tables(TableManager):
         await self.recovery.start()
 
     @property
-    def recovery(self) -> Recovery:
+    def recovery(self) -> _Recovery:
         if self._recovery is None:
             self._recovery = _Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
-        return self._recovery
+        return cast(_Recovery, self._recovery)
 
 
 class RouterApp(faust.App):
@@ -158,7 +169,7 @@ def make_app(settings: RouterSettings) -> RouterApp:
         ),
         broker_rebalance_timeout=30.0,
         broker_max_poll_records=1024,
-        broker_max_poll_interval=3600.0,
+        broker_max_poll_interval=MAX_POLL_INTERVAL_MS / 1000,
         # Offsets are committed in our transactions; Faust's own commits have nothing to do.
         broker_commit_interval=60.0,
         stream_wait_empty=False,

@@ -9,6 +9,7 @@ from unittest.mock import AsyncMock
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import KafkaConnectionError
 
 from schemas.errors import RecordTooLarge
@@ -433,3 +434,38 @@ async def test_one_slow_record_stops_the_fetching_only_when_the_bitmap_is_full(
         )
     assert hands.offsets == list(range(count))
     assert all(before < after for before, after in pairwise(hands.offsets))
+
+
+async def test_a_spare_member_takes_over_however_long_it_had_nothing_to_do(
+    cluster: Cluster, kafka_settings: KafkaSettings, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = cluster.create("in"), cluster.create("out")
+    hands = [Hands(target), Hands(target)]
+    async with (
+        member(kafka_settings, group, source, hands[0]) as first,
+        member(kafka_settings, group, source, hands[1]) as second,
+    ):
+        await eventually(lambda: len(first._owners) + len(second._owners) == 1, "it is one's")
+        owner, spare = (first, hands[1]) if first._owners else (second, hands[0])
+        monkeypatch.setattr(SubscriptionState, "fetcher_idle_time", 30 * 86_400.0)
+        await owner.stop(within=0.0)
+        cluster.produce(source, [b"x"])
+        await eventually(lambda: spare.records, "the record")
+
+
+async def test_a_member_that_was_full_for_long_goes_on(
+    cluster: Cluster, kafka_settings: KafkaSettings, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = cluster.create("in"), cluster.create("out")
+    cluster.produce(source, [b"0", b"1"])
+    hands = Hands(target)
+    options = ConsumerOptions(session_timeout=6.0, max_in_flight=1)
+    async with member(kafka_settings, group, source, hands, options):
+        await eventually(lambda: hands.offsets == [0], "the first")
+        with monkeypatch.context() as for_long:
+            for_long.setattr(SubscriptionState, "fetcher_idle_time", 30 * 86_400.0)
+            # Long enough for a heartbeat to see it.
+            await asyncio.sleep(3)
+        assert cluster.members(group) == 1
+        hands.finish(0)
+        await eventually(lambda: hands.offsets == [0, 1], "the second")

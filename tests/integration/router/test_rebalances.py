@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from aiokafka.consumer.subscription_state import SubscriptionState
 
 from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
@@ -15,6 +16,7 @@ from streams.router.faust_app import RouterApp, make_app
 from streams.router.partitions import OwnedPartitions
 from streams.router.settings import RouterSettings
 from tests.integration.kafka.cluster import Cluster
+from tests.integration.kafka.foreign_records import produce_with_header
 from tests.integration.kafka.members import eventually
 
 Seek = Callable[[], Awaitable[Any]]
@@ -145,3 +147,72 @@ async def test_a_takeover_that_the_next_rebalance_overtakes_loses_nothing(
         router.app.request_rejoin()
         await eventually(lambda: _QUERIES in router.offsets, "the last query")
         assert sorted(router.offsets)[: _QUERIES + 1] == list(range(_QUERIES + 1))
+
+
+async def test_a_takeover_of_nothing_that_the_next_rebalance_overtakes_loses_nothing(
+    kafka: str, topic: str
+) -> None:
+    cluster = Cluster(kafka)
+    async with running(kafka, topic) as first, running(kafka, topic) as second:
+        parts = first.partitions, second.partitions
+        await eventually(lambda: parts[0].has_first != parts[1].has_first, "it is one's")
+        owner, spare = (first, second) if parts[0].has_first else (second, first)
+        signals: Any = spare.app
+        is_overtaken = asyncio.Event()
+        leaving: list[asyncio.Task[None]] = []
+        flows: list[bool] = []
+
+        async def taken_over(app: Any, **_: Any) -> None:
+            if not leaving:
+                assert not app.consumer.assignment()
+                cluster.produce(topic, [b"x"] * _QUERIES)
+                linger(spare)
+                signals.on_partitions_revoked.connect(revoked, weak=False)
+                # The owner leaves while this router takes over nothing.
+                leaving.append(asyncio.create_task(owner.app.stop()))
+                await is_overtaken.wait()
+
+        async def revoked(app: Any, *_: Any, **__: Any) -> None:
+            is_overtaken.set()
+            # In truth the next assignment takes some round trips to the broker.
+            await asyncio.sleep(0.05)
+            flows.append(app.consumer.flow_active)
+
+        async def seek_late(seek: Seek) -> Any:
+            cluster.produce(topic, [b"later"])
+            await asyncio.sleep(_SLOW_SECONDS)
+            return await seek()
+
+        signals.on_rebalance_complete.connect(taken_over, weak=False)
+        spare.on_seek(seek_late)
+        spare.may_finish.set()
+        spare.app.request_rejoin()
+        await eventually(lambda: _QUERIES in spare.offsets or spare.app.crashed, "the last query")
+        await asyncio.gather(*leaving)
+        assert not spare.app.crashed
+        assert sorted(spare.offsets)[: _QUERIES + 1] == list(range(_QUERIES + 1))
+        assert flows == [False]
+
+
+async def test_a_spare_router_takes_over_however_long_it_had_nothing_to_do(
+    kafka: str, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(kafka)
+    async with running(kafka, topic) as first, running(kafka, topic) as second:
+        parts = first.partitions, second.partitions
+        await eventually(lambda: parts[0].has_first != parts[1].has_first, "it is one's")
+        owner, spare = (first, second) if parts[0].has_first else (second, first)
+        spare.may_finish.set()
+        monkeypatch.setattr(SubscriptionState, "fetcher_idle_time", 30 * 86_400.0)
+        await owner.app.stop()
+        cluster.produce(topic, [b"x"])
+        await eventually(lambda: spare.offsets, "the query")
+
+
+async def test_a_header_whose_name_is_no_text_stops_no_router(kafka: str, topic: str) -> None:
+    async with running(kafka, topic) as router:
+        router.may_finish.set()
+        await produce_with_header(kafka, topic, b"x", "größe".encode("latin-1"))
+        Cluster(kafka).produce(topic, [b"x"])
+        await eventually(lambda: len(router.offsets) == 2 or router.app.crashed, "both queries")
+        assert router.offsets == [0, 1]

@@ -61,6 +61,12 @@ def test_replies_may_go_under_the_topic_of_replies(topic: str) -> None:
     assert Topics().accepts_replies(topic)
 
 
-@pytest.mark.parametrize("topic", ["lorelay.responses", "lorelay.repliesx", "replies", ""])
+@pytest.mark.parametrize(
+    "topic",
+    [
+        *("lorelay.responses", "lorelay.repliesx", "replies", ""),
+        *("lorelay.replies.a b", "lorelay.replies.\n", f"lorelay.replies.{'x' * 40_000}"),
+    ],
+)
 def test_replies_may_go_nowhere_else(topic: str) -> None:
     assert not Topics().accepts_replies(topic)
