@@ -1,18 +1,16 @@
 """What a request's `model` and `lora_name` mean. Pure."""
 
 from collections.abc import Collection
-from difflib import get_close_matches
 from typing import Final
 
 from schemas.errors import UnknownAdapter
 from schemas.records import BASE
+from streams.registry.near import near_names
 from streams.registry.reader import Registry
 from streams.telemetry.operations import SELECTION
 
 AUTOMATIC: Final = (SELECTION, "auto")
 """Names of a model that leave the choice of the adapter to selection."""
-
-_NEAR_NAMES: Final = 3
 
 
 def adapter_asked_for(
@@ -31,8 +29,8 @@ def adapter_asked_for(
     try:
         registry.resolve(name)
     except UnknownAdapter as error:
-        others = sorted({*AUTOMATIC, *base_models})
-        if error.near or not (near := get_close_matches(name, others, n=_NEAR_NAMES)):
+        others = sorted({*AUTOMATIC, *base_models}, reverse=True)
+        if error.near or not (near := near_names(name, others)):
             raise
         raise UnknownAdapter(name, near) from error
     return name

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -270,6 +271,19 @@ class TestReferences:
         with pytest.raises(UnknownAdapter) as caught:
             self.REGISTRY.resolve("legal-qa-v1@1.0.1")
         assert "legal-qa-v1@1.0.0" in caught.value.near
+
+    def test_the_names_that_are_near_are_those_of_now(self) -> None:
+        def near() -> tuple[str, ...]:
+            with pytest.raises(UnknownAdapter) as caught:
+                made.resolve("legal-qa-v2@2.0.1")
+            return caught.value.near
+
+        made, newer = registry(version()), version("legal-qa-v2", "2.0.0")
+        assert near() == ("legal-qa-v1@1.0.0", "legal-qa-v1", "legal-qa")
+        made.apply_version(newer.key, newer, 1)
+        assert near() == ("legal-qa-v2@2.0.0", "legal-qa-v1@1.0.0", "legal-qa-v2")
+        made.apply_version(newer.key, replace(newer, status="retired"), 2)
+        assert near() == ("legal-qa-v1@1.0.0", "legal-qa-v1", "legal-qa")
 
     def test_base_misspelt_is_near_base(self) -> None:
         with pytest.raises(UnknownAdapter, match="base"):
