@@ -1,9 +1,9 @@
 """The registry in memory: what the records of its topics add up to. Pure."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from semver import Version
 
@@ -14,6 +14,8 @@ from streams.registry.traffic import Split
 from streams.registry.version import parse, split_key, variant_name
 
 _SERVABLE: Final = ("active", "canary", "registered")
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,9 @@ class Registry:
         self._splits: dict[str, Split] = {}
         # What may be asked for, in the order of suggestions; None where it is to be made anew.
         self._names: tuple[str, ...] | None = None
+        # By family, until one of its records changes.
+        self._shares: dict[str, tuple[TrafficShare, ...]] = {}
+        self._representatives: dict[str, Selectable | None] = {}
 
     def apply_version(self, key: str, version: AdapterVersion | None, offset: int) -> None:
         """A record of the adapters topic; None is a tombstone.
@@ -82,10 +87,12 @@ class Registry:
         if known := self._versions.pop(key, None):
             for name in (known.adapter_id, known.family):
                 self._named[name].pop(key, None)
+            self._forget(known.adapter_id, known.family)
         if version is not None:
             self._versions[key] = version
             for name in (version.adapter_id, version.family):
                 self._named[name][key] = version
+            self._forget(version.adapter_id, version.family)
 
     def skip(self, offset: int) -> None:
         """A record of the adapters topic that can't be read; the version stays as it was."""
@@ -100,9 +107,12 @@ class Registry:
             parts.found[part.part] = part
         elif number.isdecimal():
             parts.found.pop(int(number), None)
+        if version := self._versions.get(version_key):
+            self._forget(version.adapter_id, version.family)
 
     def apply_traffic(self, family: str, traffic: Traffic | None) -> None:
         """A record of the traffic topic; None is a tombstone."""
+        self._forget(family)
         self._traffic.pop(family, None)
         self._splits.pop(family, None)
         if traffic is not None:
@@ -154,11 +164,7 @@ class Registry:
 
         Without a split that anybody can answer the newest active version takes all.
         """
-        split = self._splits.get(family)
-        if split and (found := tuple(s for s in split.shares if self.is_servable(s.adapter))):
-            return found
-        newest = self._newest_active(family)
-        return (TrafficShare(newest.key, 1.0, variant_name(newest)),) if newest else ()
+        return self._kept(self._shares, family, self._shares_now)
 
     def examples(self, key: str) -> tuple[Example, ...] | None:
         """The version's examples; None while parts of them are missing."""
@@ -179,8 +185,11 @@ class Registry:
         distance. It is the one with the largest share, of equal ones the newest; another one
         takes its place only once all its examples are there.
         """
-        found = filter(None, map(self._representative, self.families()))
-        return {entry.version.key: entry for entry in found}
+        found = (
+            self._kept(self._representatives, family, self._representative)
+            for family in self.families()
+        )
+        return {entry.version.key: entry for entry in found if entry is not None}
 
     def resolve(self, reference: str) -> AdapterVersion:
         """The version that ``id@version``, an id or a family names.
@@ -265,6 +274,32 @@ class Registry:
 
     def _takes(self, key: str, named: Mapping[str, AdapterVersion]) -> bool:
         return key in named and named[key].status in _SERVABLE
+
+    def _kept(self, kept: dict[str, Kept], family: str, make: Callable[[str], Kept]) -> Kept:
+        """What ``make`` says of the family; made anew only after a change."""
+        if family in kept:
+            return kept[family]
+        made = make(family)
+        if self._is_by_itself(family):
+            kept[family] = made
+        return made
+
+    def _forget(self, *families: str) -> None:
+        for family in families:
+            self._shares.pop(family, None)
+            self._representatives.pop(family, None)
+
+    def _is_by_itself(self, family: str) -> bool:
+        """Whether only its own records matter to it: a split may name versions of another one."""
+        split, named = self._splits.get(family), self._named.get(family, {})
+        return bool(named) and (split is None or all(s.adapter in named for s in split.shares))
+
+    def _shares_now(self, family: str) -> tuple[TrafficShare, ...]:
+        split = self._splits.get(family)
+        if split and (found := tuple(s for s in split.shares if self.is_servable(s.adapter))):
+            return found
+        newest = self._newest_active(family)
+        return (TrafficShare(newest.key, 1.0, variant_name(newest)),) if newest else ()
 
     def _representative(self, family: str) -> Selectable | None:
         shares = sorted(self.shares(family), key=self._rank, reverse=True)

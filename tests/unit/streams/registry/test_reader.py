@@ -1,13 +1,17 @@
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.errors import UnknownAdapter
-from schemas.records import AdapterVersion, Traffic, TrafficShare
+from schemas.records import AdapterVersion, ExampleSet, Traffic, TrafficShare
 from streams.registry.examples import record_key, split
 from streams.registry.reader import Registry
+from streams.registry.version import split_key
 from tests.unit.streams.registry.factories import some_examples, version
 
 
@@ -236,6 +240,57 @@ class TestSplits:
         made = divided(three(), v1_0=1e9, v2_0=1)
         assert self.counts(made, "legal-qa") == {"v1_0": 1000}
         assert made.choose("legal-qa-v2", "s").version.key == "legal-qa-v2@2.0.0"
+
+
+KEYS = ("legal-qa-v1@1.0.0", "legal-qa-v1@1.1.0", "legal-qa-v2@2.0.0", "tax-qa-v1@1.0.0")
+FAMILIES = ("legal-qa", "tax-qa")
+Change = Callable[[Registry], None]
+
+
+def version_change(key: str, **changes: Any) -> Change:
+    made = learnt(split_key(key)[1], split_key(key)[0], **changes)
+    return lambda registry: registry.apply_version(key, made, 0)
+
+
+def examples_change(key: str, count: int) -> Change:
+    part = ExampleSet(*split_key(key), 0, 1, some_examples(count))
+    return lambda registry: registry.apply_examples(f"{key}#0", part)
+
+
+def traffic_change(family: str, weights: dict[str, int]) -> Change:
+    shares = tuple(TrafficShare(key, weight) for key, weight in weights.items())
+    return lambda registry: registry.apply_traffic(family, Traffic(family, 1, shares))
+
+
+keys, families = st.sampled_from(KEYS), st.sampled_from(FAMILIES)
+changes = st.one_of(
+    st.builds(
+        version_change,
+        keys,
+        status=st.sampled_from(["active", "retired"]),
+        family=families,
+        example_parts=st.integers(0, 1),
+    ),
+    keys.map(lambda key: lambda registry: registry.apply_version(key, None, 0)),
+    st.builds(examples_change, keys, st.integers(1, 3)),
+    keys.map(lambda key: lambda registry: registry.apply_examples(f"{key}#0", None)),
+    st.builds(traffic_change, families, st.dictionaries(keys, st.integers(1, 3))),
+    families.map(lambda family: lambda registry: registry.apply_traffic(family, None)),
+)
+
+
+@given(st.lists(changes, min_size=5, max_size=20))
+def test_what_is_kept_between_changes_is_what_all_records_add_up_to(later: list[Change]) -> None:
+    records = [*(version_change(key) for key in KEYS), *later]
+    read_after_each = Registry()
+    for count, change in enumerate(records, 1):
+        change(read_after_each)
+        read_once = Registry()
+        for other in records[:count]:
+            other(read_once)
+        assert read_after_each.selectable() == read_once.selectable()
+        for family in (*FAMILIES, "nobody"):
+            assert read_after_each.shares(family) == read_once.shares(family)
 
 
 class TestReferences:

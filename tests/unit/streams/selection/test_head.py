@@ -63,6 +63,18 @@ def test_the_rivals_are_the_nearest_others() -> None:
         assert likeness[row, rivals].min() >= likeness[row, list(left_out)].max()
 
 
+@given(st.integers(1, 600), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_the_rivals_are_those_that_sorting_all_others_would_give(
+    count: int, dimensions: int, seed: int
+) -> None:
+    # Small whole numbers: many are equally near, and then the first ones count.
+    whole = np.random.default_rng(seed).integers(-2, 3, (count, dimensions)).astype(np.float32)
+    likeness = whole @ whole.T
+    np.fill_diagonal(likeness, -np.inf)
+    ordered = np.argsort(-likeness, axis=1, kind="stable")[:, : min(RIVALS, count - 1)]
+    assert np.array_equal(rivals_of(whole), ordered)
+
+
 def test_an_adapter_alone_has_no_rivals() -> None:
     assert rivals_of(vectors(1)).shape == (1, 0)
 
