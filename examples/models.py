@@ -32,7 +32,7 @@ from inference.training.dataset import TrainingRow, read_rows
 from inference.training.plan import TrainingPlan, plan_of, read_metadata
 from inference.training.progress import bar, training_bars
 from inference.training.tiny_base import Corpus, TinyBase, train_base
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, LorelayError
 from schemas.records import BaseModel
 
 DATA = Path(__file__).resolve().parent / "data"
@@ -254,7 +254,7 @@ def main() -> int:
     console = Console(highlight=False)
     try:
         build(parser.parse_args().out.absolute(), console)
-    except ConfigurationError as error:
+    except LorelayError as error:
         console.print(f"[red]{error}[/red]")
         return 2
     except KeyboardInterrupt:

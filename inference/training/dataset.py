@@ -72,6 +72,8 @@ def split_held_out(
 
     A row's side follows from a hash of its question alone: it never changes when rows are added,
     removed or sorted, and a question that occurs twice stays on one side.
+
+    Raises TrainingDataError where all are held out, which a few rows may be.
     """
     if not 0.0 <= fraction < 1.0:
         raise TrainingDataError(f"The held-out fraction must be from 0 to below 1, not {fraction}.")
@@ -79,15 +81,22 @@ def split_held_out(
     held_out: list[TrainingRow] = []
     for row in rows:
         (held_out if _position(row.question) < fraction else trained).append(row)
+    if held_out and not trained:
+        raise TrainingDataError(
+            "Every row falls into the held-out part, so there is none to train on; add rows, or "
+            "train all with --held-out-fraction 0."
+        )
     return trained, held_out
 
 
 def relative_weights(rows: Iterable[TrainingRow]) -> list[float]:
     """Each row's weight over the mean weight, so that their scale does not change training.
 
-    Raises TrainingDataError where every weight is zero.
+    Raises TrainingDataError where there are no rows or every weight is zero.
     """
     weights = [row.weight for row in rows]
+    if not weights:
+        raise TrainingDataError("There are no rows to train on; give at least one.")
     mean = sum(weights) / len(weights)
     if mean == 0.0:
         raise TrainingDataError("Every row has weight 0; give at least one a weight above 0.")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from inference.training.base import IDENTITY, silence_bars
 from inference.training.batches import Sample, endless
 from inference.training.dataset import TrainingRow
-from inference.training.folder import complete_folder
+from inference.training.folder import check_free, complete_folder
 from inference.training.noise import vocabulary_of
 from inference.training.prompt import answer_ids, prompt_ids
 from inference.training.recall import padding_id
@@ -92,6 +92,7 @@ def train_base(
 
     from inference.training.fit import fit
 
+    check_free(out, force=True)
     silence_bars()
     torch.manual_seed(recipe.seed)
     tokenizer = build_tokenizer(corpus.texts(), recipe.vocabulary)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from inference.training.base import base_identity, load_base
 from inference.training.batches import Sample, endless, length_buckets
 from inference.training.dataset import TrainingDataError, TrainingRow, relative_weights
-from inference.training.folder import check_free, complete_folder
+from inference.training.folder import check_free, write_folder
 from inference.training.noise import perturb, vocabulary_of
 from inference.training.plan import (
     TrainingFigures,
@@ -57,8 +57,10 @@ def train_adapter(
     metadata.json (`metadata` with the real figures filled in) and examples.jsonl (the questions
     of `rows` and, marked, of `held_out`).
 
-    Raises ConfigurationError for an `out` that holds something (unless `force`), a model that
-    cannot be loaded, metadata for another base model, and modules that the model does not have.
+    Raises ConfigurationError, before training, for an `out` that can't be written or that holds
+    something (unless `force`), a model that cannot be loaded, metadata for another base model, and
+    modules that the model does not have; FolderKept, which says where the finished adapter is,
+    where `out` can't be written after all.
     """
     check_free(out, force)
     identity = base_identity(base)
@@ -79,13 +81,16 @@ def train_adapter(
         report=lambda done, loss: on_step(done, steps, loss),
     )
     figures = TrainingFigures(len(rows) - too_long, epochs, steps, loss)
-    with complete_folder(out, force) as folder:
+    finished = finished_metadata(metadata, plan, figures, identity)
+
+    def write(folder: Path) -> None:
         lora.save_pretrained(str(folder))
         # PEFT's model card is an empty form.
         (folder / "README.md").unlink(missing_ok=True)
-        finished = finished_metadata(metadata, plan, figures, identity)
         _write(folder / "metadata.json", json.dumps(finished, ensure_ascii=False, indent=2))
         _write(folder / "examples.jsonl", _examples(rows, held_out))
+
+    write_folder(out, write, force)
     return TrainedAdapter(out, figures, too_long)
 
 

@@ -156,3 +156,11 @@ def test_weights_are_relative_to_their_mean() -> None:
     assert relative_weights([asked("One?", 2.0), asked("Two?", 6.0)]) == [0.5, 1.5]
     with pytest.raises(TrainingDataError, match="weight 0"):
         relative_weights([asked("One?", 0.0)])
+
+
+def test_no_rows_to_train_on_are_the_users_mistake() -> None:
+    rows = [asked("One?"), asked("Two?")]
+    with pytest.raises(TrainingDataError, match="--held-out-fraction 0"):
+        split_held_out(rows, 0.999)
+    with pytest.raises(TrainingDataError, match="no rows to train on"):
+        relative_weights([])

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from inference.training.dataset import TrainingDataError, TrainingRow
+from inference.training.folder import FolderKept
 from inference.training.plan import TrainingPlan
 from inference.training.prompt import answer_ids, prompt_ids
 from inference.training.recall import recall
@@ -148,6 +149,38 @@ def test_a_full_folder_another_base_or_an_unknown_module_is_refused_before_train
     with pytest.raises(TrainingDataError, match="longer than 3 tokens"):
         trained(base, tmp_path / "out", plan=replace(PLAN, max_length=3))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_adapter_is_kept_when_its_place_is_lost_during_the_training(
+    base: Path, tmp_path: Path
+) -> None:
+    def another_command_writes_there(done: int, planned: int, loss: float) -> None:
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "other").write_text("other")
+
+    with pytest.raises(FolderKept, match="not empty") as caught:
+        trained(
+            base,
+            tmp_path / "out",
+            plan=replace(PLAN, max_steps=5),
+            on_step=another_command_writes_there,
+        )
+    (kept,) = tmp_path.glob("out-*")
+    assert str(kept) in str(caught.value)
+    assert {"adapter_model.safetensors", "metadata.json"} < {path.name for path in kept.iterdir()}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["other"]
+
+
+def test_a_place_that_cannot_be_written_is_found_out_before_the_training(
+    base: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    steps: list[int] = []
+    with pytest.raises(ConfigurationError, match="name another folder"):
+        trained(
+            base, tmp_path / "file" / "out", on_step=lambda done, planned, loss: steps.append(done)
+        )
+    assert steps == []
 
 
 def test_the_chat_template_and_a_plain_prompt_give_the_same_tokens() -> None:
