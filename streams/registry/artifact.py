@@ -54,8 +54,23 @@ _HALVES = {
     ".lora_embedding_B": False,
 }
 
-#: Settings of PEFT's that change what the weights mean and that vLLM does not implement.
-_UNSUPPORTED = ("use_dora", "lora_bias", "use_qalora", "use_bdlora", "layer_replication")
+#: Settings of PEFT's that change what the weights mean and that vLLM does not implement. These and
+#: the next are vLLM's own (vllm/lora/peft_helper.py); tests/contract/test_peft_config.py holds them
+#: to it.
+_UNSUPPORTED = (
+    "use_dora",
+    "lora_bias",
+    "use_qalora",
+    "use_bdlora",
+    "layer_replication",
+    "alora_invocation_tokens",
+)
+
+#: What init_lora_weights may name: these leave the base model's weights alone, the others do not.
+_PLAIN_INITS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
+
+#: How those of the others begin that PEFT converts to plain LoRA (LoraModel in its lora/model.py).
+_CONVERTIBLE_INITS = ("pissa", "olora", "corda")
 
 
 #: A base model's modules and the (out, in) of their weight; None where it is quantised.
@@ -262,15 +277,39 @@ def _peft_config(file: OpenedFile) -> PeftConfig:
         raise UnsoundArtifact(f"{path} is not the configuration of a LoRA adapter.")
     for name in _UNSUPPORTED:
         if config.get(name):
-            raise UnsoundArtifact(f"{path} sets {name}, which vLLM can't serve.")
+            raise UnsoundArtifact(
+                f"{path} sets {name}, which vLLM can't serve; train the adapter without it."
+            )
+    _check_init(config.get("init_lora_weights"), path)
     if config.get("bias", "none") != "none" or config.get("modules_to_save"):
-        raise UnsoundArtifact(f"{path} trains more than low-rank weights, which vLLM can't serve.")
+        raise UnsoundArtifact(
+            f"{path} trains more than low-rank weights, which vLLM can't serve; train the adapter "
+            "without bias and modules_to_save."
+        )
+    if "target_modules" not in config:
+        raise UnsoundArtifact(f"{path} names no target_modules; save the adapter again with PEFT.")
     base_model = config.get("base_model_name_or_path")
     return PeftConfig(
         base_model=base_model if isinstance(base_model, str) else None,
         ranks=_ranks(config, path),
         lora_alpha=_number(config.get("lora_alpha"), "lora_alpha", path),
         target_modules=_names(config.get("target_modules")),
+    )
+
+
+def _check_init(init: object, path: Path) -> None:
+    """Raise UnsoundArtifact for weights that fit a base model which PEFT changed for them."""
+    if not isinstance(init, str) or init.lower() in _PLAIN_INITS:
+        return
+    remedy = (
+        "convert it with PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...),"
+        " as docs/adapters.md shows"
+        if init.lower().startswith(_CONVERTIBLE_INITS)
+        else "train it without, or set this to true if what the workers serve is that base model"
+    )
+    raise UnsoundArtifact(
+        f"{path} has init_lora_weights {init!r}, which vLLM can't serve, because the weights fit "
+        f"only a base model that was changed in training: {remedy}."
     )
 
 

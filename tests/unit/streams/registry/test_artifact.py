@@ -119,6 +119,13 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
         ({"r": "8"}, '"r"'),
         ({"lora_alpha": None}, "lora_alpha"),
         ({"use_dora": True}, "use_dora"),
+        ({"alora_invocation_tokens": [1, 2]}, "sets alora_invocation_tokens.*without it"),
+        ({"init_lora_weights": "pissa"}, "path_initial_model_for_weight_conversion"),
+        ({"init_lora_weights": "pissa_niter_16"}, "path_initial_model_for_weight_conversion"),
+        ({"init_lora_weights": "OLoRA"}, "path_initial_model_for_weight_conversion"),
+        ({"init_lora_weights": "corda"}, "path_initial_model_for_weight_conversion"),
+        ({"init_lora_weights": "loftq"}, "set this to true if"),
+        ({"init_lora_weights": "of next year"}, "set this to true if"),
         ({"bias": "all"}, "more than low-rank"),
         ({"modules_to_save": ["lm_head"]}, "more than low-rank"),
         ({"rank_pattern": {"q_proj": -1}}, '"r"'),
@@ -130,6 +137,24 @@ def test_a_configuration_that_cannot_be_served_is_refused(
 ) -> None:
     with pytest.raises(UnsoundArtifact, match=problem):
         check_folder(write(tmp_path, **config))
+
+
+@pytest.mark.parametrize(
+    "init", [True, False, None, "gaussian", "Gaussian", "eva", "orthogonal", "mica", "lora_ga"]
+)
+def test_a_start_that_leaves_the_base_model_alone_is_none_of_our_business(
+    tmp_path: Path, init: object
+) -> None:
+    check_folder(write(tmp_path, init_lora_weights=init, alora_invocation_tokens=None))
+
+
+def test_a_configuration_without_target_modules_is_refused(tmp_path: Path) -> None:
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8}
+    (tmp_path / CONFIG).write_text(json.dumps(config))
+    with pytest.raises(UnsoundArtifact, match="target_modules"):
+        read_config(tmp_path)
+    (tmp_path / CONFIG).write_text(json.dumps(config | {"target_modules": None}))
+    assert read_config(tmp_path).target_modules == ()
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"peft_type": "LORA"}'])
