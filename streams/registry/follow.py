@@ -114,6 +114,8 @@ class RegistryFollower:
         try:
             if topic == self._adapters:
                 version = None if value is None else self._codec.decode(AdapterVersion, value)
+                if version is not None and version.key != name:
+                    raise ValueError(f"it is a record of {version.key}")
                 self.registry.apply_version(name, version, offset)
             elif topic == self._traffic:
                 traffic = None if value is None else self._codec.decode(Traffic, value)

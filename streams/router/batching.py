@@ -25,6 +25,8 @@ class Arrival:
 Work = Callable[[Sequence[Arrival]], Awaitable[Sequence[Sequence[Output]]]]
 
 
+#: Bytes of messages that may be pending: large ones are far fewer than ``max_pending``.
+MAX_PENDING_BYTES = 64 * 1024 * 1024
 #: Batches at work at a time: one is encoded while the one before is scored and made into records.
 AT_WORK = 2
 
@@ -45,6 +47,7 @@ class MicroBatcher:
         self._max_batch = max_batch
         self._max_pending = max_pending
         self._arrivals: deque[tuple[PartitionOwner, Arrival]] = deque()
+        self._bytes = 0
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._taking = asyncio.Lock()
@@ -64,15 +67,17 @@ class MicroBatcher:
         if owner is None:
             return
         self._arrivals.append((owner, Arrival(message, perf_counter())))
+        self._bytes += _size(message)
         if len(self._arrivals) >= self._least:
             self._arrived.set()
-        while len(self._arrivals) >= self._max_pending:
+        while len(self._arrivals) >= self._max_pending or self._bytes >= MAX_PENDING_BYTES:
             self._room.clear()
             await self._room.wait()
 
     def _discard(self) -> None:
         """Forgets what was read under an assignment that is gone."""
         self._arrivals.clear()
+        self._bytes = 0
         self._room.set()
 
     async def drain(self) -> None:
@@ -129,5 +134,10 @@ class MicroBatcher:
     def _taken(self) -> list[tuple[PartitionOwner, Arrival]]:
         count = min(len(self._arrivals), self._max_batch)
         taken = [self._arrivals.popleft() for _ in range(count)]
+        self._bytes -= sum(_size(arrival.message) for _, arrival in taken)
         self._room.set()
         return [item for item in taken if self._partitions.is_current(item[0])]
+
+
+def _size(message: Any) -> int:
+    return len(message.value or b"")

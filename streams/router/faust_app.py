@@ -168,12 +168,13 @@ def make_app(settings: RouterSettings) -> RouterApp:
             settings.request_timeout_ms / 1000, settings.session_timeout + 1
         ),
         broker_rebalance_timeout=30.0,
-        broker_max_poll_records=1024,
+        # A query may have a megabyte, and all of these are held before the batcher sees them.
+        broker_max_poll_records=256,
         broker_max_poll_interval=MAX_POLL_INTERVAL_MS / 1000,
         # Offsets are committed in our transactions; Faust's own commits have nothing to do.
         broker_commit_interval=60.0,
         stream_wait_empty=False,
-        stream_buffer_maxsize=4096,
+        stream_buffer_maxsize=256,
         stream_processing_timeout=3600.0,
         loghandlers=[],
         TableManager=_Tables,

@@ -97,6 +97,17 @@ class TestRegistering:
             assert follower.registry.get("legal-qa-v1@1.2.0") == registered.version
             assert set(follower.registry.selectable()) == {"legal-qa-v1@1.2.0"}
 
+    async def test_a_record_under_anothers_key_is_left_out(
+        self, kafka_settings: KafkaSettings, tmp_path: Path
+    ) -> None:
+        registered = candidate(tmp_path / "a")
+        await register(kafka_settings, registered)
+        topic = kafka_settings.topics.adapters
+        await publish(kafka_settings, topic, "tax-qa-v1@1.0.0", registered.version)
+        async with following(kafka_settings) as follower:
+            assert follower.registry.keys() == (registered.version.key,)
+            assert set(follower.registry.selectable()) == {registered.version.key}
+
     async def test_ten_thousand_examples_arrive_whole(
         self, kafka_settings: KafkaSettings, tmp_path: Path
     ) -> None:

@@ -13,7 +13,7 @@ from streams.kafka.output import Output
 from streams.kafka.owner import PartitionOwner
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import PartitionTransactions
-from streams.router.batching import Arrival, MicroBatcher
+from streams.router.batching import MAX_PENDING_BYTES, Arrival, MicroBatcher
 from streams.router.faust_app import make_app
 from streams.router.partitions import OwnedPartitions
 from streams.router.settings import RouterSettings
@@ -28,6 +28,7 @@ class Record:
     partition: int
     offset: int
     generation_id: int = 1
+    value: bytes | None = None
 
 
 class Assigned(OwnedPartitions):
@@ -209,6 +210,20 @@ async def test_reading_waits_while_too_much_is_pending(partitions: Assigned) -> 
     for offset in range(2):
         await batcher.offer(Record(0, offset))
     waiting = asyncio.create_task(batcher.offer(Record(0, 2)))
+    await let_run()
+    assert not waiting.done()
+    running = asyncio.create_task(batcher.run())
+    await let_run()
+    assert waiting.done()
+    running.cancel()
+
+
+async def test_reading_waits_while_what_is_pending_is_too_large(partitions: Assigned) -> None:
+    desk = Desk()
+    batcher = MicroBatcher(partitions, desk.work, max_batch=10, max_pending=100)
+    half = bytes(MAX_PENDING_BYTES // 2)
+    await batcher.offer(Record(0, 0, value=half))
+    waiting = asyncio.create_task(batcher.offer(Record(0, 1, value=half)))
     await let_run()
     assert not waiting.done()
     running = asyncio.create_task(batcher.run())
