@@ -32,9 +32,12 @@ A RequestError becomes a response with status "error"; the others stop a command
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from schemas.records import ErrorInfo
+
+#: A message may quote what a client sent; a response must fit a record all the same.
+MAX_MESSAGE_BYTES: Final = 4096
 
 Category = Literal[
     "invalid_request",
@@ -61,8 +64,9 @@ class LorelayError(Exception):
         return super().__str__().encode(errors="backslashreplace").decode()
 
     def to_info(self) -> ErrorInfo:
-        """The error as a response carries it."""
-        return ErrorInfo(self.category, self.code, str(self), self.retryable)
+        """The error as a response carries it, with the first MAX_MESSAGE_BYTES of its message."""
+        message = str(self).encode()[:MAX_MESSAGE_BYTES].decode(errors="ignore")
+        return ErrorInfo(self.category, self.code, message, self.retryable)
 
 
 class ConfigurationError(LorelayError):

@@ -8,6 +8,7 @@ has no committed offset, and must then find no record that it had finished alrea
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 MAX_QUERY_BYTES = 1024 * 1024
 """Largest query record that is read; the broker's own default for any record."""
@@ -18,11 +19,12 @@ MAX_RECORD_BYTES = 2 * MAX_QUERY_BYTES
 Producers need ``max_request_size`` of at least this much.
 """
 
+# What a broker takes; a client that asks it for another name may get no answer at all.
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
 _HOUR_MS = 60 * 60 * 1000
 _BATCH_OVERHEAD = 4096  # a broker measures the whole record batch, headers and keys included
 
-#: What Kafka takes as the name of a topic.
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _EVENTS = {"cleanup.policy": "delete", "retention.ms": str(72 * _HOUR_MS)}
 _SHORT_LIVED = {"cleanup.policy": "delete", "retention.ms": str(_HOUR_MS)}
 _KEPT = {"cleanup.policy": "delete", "retention.ms": "-1"}
@@ -119,10 +121,11 @@ class Topics:
     def accepts_replies(self, topic: str) -> bool:
         """Whether a query may name ``topic`` in ``reply_to``: ``replies`` or a topic under it.
 
-        Under it means a further part after a dot or a dash, as ``lorelay.replies.team-a``.
+        Under it means a further part after a dot or a dash, as ``lorelay.replies.team-a``, and
+        a name that Kafka takes.
         """
-        is_below = topic.startswith((f"{self.replies}.", f"{self.replies}-"))
-        return topic == self.replies or (is_below and bool(_NAME.fullmatch(topic)))
+        under = (f"{self.replies}.", f"{self.replies}-")
+        return topic == self.replies or bool(topic.startswith(under) and _TOPIC.fullmatch(topic))
 
     def specs(self, partitions: int = 4) -> tuple[TopicSpec, ...]:
         """Every topic with its settings; ``partitions`` for those that share out work."""

@@ -11,6 +11,9 @@ from schemas.topics import Topics
 ROLES: Final = ("system", "developer", "user", "assistant", "tool")
 FALLBACKS: Final = ("previous", "base", "none")
 
+#: Its response names it in its key, its body and its headers, and a dead letter once more.
+MAX_ID_BYTES: Final = 1024
+
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
 
 
@@ -32,7 +35,14 @@ def validate_query(query: Query, topics: Topics | None = None) -> None:
     for name in ("id", "adapter", "session"):
         if getattr(query, name) == "":
             _refuse(f"{name} is empty; leave it out instead.")
+    if query.id is not None and not is_answerable(query.id):
+        _refuse(f"id has more than {MAX_ID_BYTES:,} bytes, which is the most.")
     _validate_reply_to(query, topics or Topics())
+
+
+def is_answerable(query_id: str) -> bool:
+    """Whether a response can go by that id."""
+    return 0 < len(query_id.encode(errors="backslashreplace")) <= MAX_ID_BYTES
 
 
 def _validate_question(query: Query) -> None:
@@ -68,7 +78,7 @@ def _validate_reply_to(query: Query, topics: Topics) -> None:
     if not topics.accepts_replies(reply_to.topic):
         _refuse(
             f"reply_to.topic is {reply_to.topic!r}, it must be {topics.replies} or start with "
-            f"{topics.replies}. (with the dot)."
+            f"{topics.replies}. (with the dot), and be a name that Kafka takes."
         )
     if reply_to.partition is not None and reply_to.partition < 0:
         _refuse(f"reply_to.partition is {reply_to.partition}, it can't be negative.")

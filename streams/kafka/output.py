@@ -16,6 +16,8 @@ REDRIVEN_FROM = "lorelay.redriven.from"
 REDRIVEN_COUNT = "lorelay.redriven.count"
 
 _HANDED_ON = (TRACEPARENT, TRACESTATE, REDRIVEN_FROM, REDRIVEN_COUNT)
+#: Far more than sound ones have: whatever else stands in their place, a response must fit.
+_HANDED_ON_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,11 @@ class Output:
     @property
     def size(self) -> int:
         """Bytes of key, value and headers."""
-        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
-        return len(self.value or b"") + len(self.key or b"") + headers
+        return len(self.value or b"") + len(self.key or b"") + _size(self.headers)
+
+
+def _size(headers: Headers) -> int:
+    return sum(len(name) + len(value or b"") for name, value in headers)
 
 
 def check_sizes(outputs: Sequence[Output], limit: int) -> None:
@@ -54,7 +59,8 @@ def check_sizes(outputs: Sequence[Output], limit: int) -> None:
 def event_headers(kind: str, event_id: str, source: str, received: Headers = ()) -> Headers:
     """CloudEvents' Kafka binding (v1.0.2, binary mode), and what is handed on of the received.
 
-    That is the trace context, and which dead letter it all began with.
+    That is the trace context, and which dead letter it all began with; nothing where these have
+    more than 8 KiB.
 
     `kind` is the record type's name; `source` the process that produced it.
     """
@@ -64,5 +70,5 @@ def event_headers(kind: str, event_id: str, source: str, received: Headers = ())
         ("ce_source", source.encode()),
         ("ce_type", f"lorelay.{kind}".encode()),
     ]
-    headers.extend((name, value) for name, value in received if name in _HANDED_ON)
-    return headers
+    handed_on = [(name, value) for name, value in received if name in _HANDED_ON]
+    return headers + handed_on if _size(handed_on) <= _HANDED_ON_BYTES else headers

@@ -10,6 +10,7 @@ import orjson
 
 from schemas.errors import DeadlineExceeded, UnknownAdapter
 from schemas.records import BASE, PREVIOUS, InferenceRequest, Origin, Query, Routing
+from schemas.validation import is_answerable
 from streams.registry.reader import Registry
 from streams.selection.decision import Decision
 
@@ -34,13 +35,16 @@ def completed(query: Query, origin: Origin, sent_at: datetime) -> Query:
 
 
 def claimed_id(payload: bytes) -> str | None:
-    """The id in a JSON query that can't be read as a whole, so that its client learns of it."""
+    """The id in a JSON query that can't be read as a whole, so that its client learns of it.
+
+    None where a response can't go by it.
+    """
     try:
         content = orjson.loads(payload.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError:
         return None
     found = content.get("id") if isinstance(content, dict) else None
-    return found if isinstance(found, str) and found else None
+    return found if isinstance(found, str) and is_answerable(found) else None
 
 
 def check_deadline(query: Query, now: datetime) -> None:

@@ -4,16 +4,22 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
 from schemas.codec import Codec
-from schemas.errors import ConfigurationError, DecodeError, RequestError, as_request_error
+from schemas.errors import (
+    ConfigurationError,
+    DecodeError,
+    InvalidRequest,
+    RequestError,
+    as_request_error,
+)
 from schemas.records import BASE, Origin, Query, Routing
 from schemas.topics import Topics
-from schemas.validation import validate_query
+from schemas.validation import is_answerable, validate_query
 from streams.kafka.answers import error_response, from_timestamp, queue_ms, response_outputs
 from streams.kafka.cancels import Cancellations
 from streams.kafka.dead_letters.letter import dead_letter
@@ -122,7 +128,7 @@ class Router:
         item = _Item(arrival, origin, Query(), trace)
         try:
             item.query = await self._schemas.decode(Query, message.value or b"")
-            validate_query(item.query, self._topics)
+            self._validate(item)
             sent_at = from_timestamp(int(message.timestamp * 1000))
             item.query = completed(item.query, origin, sent_at)
             self._cancellations.check(item.query.id)
@@ -136,6 +142,14 @@ class Router:
         item.read_at = perf_counter()
         trace.step("receive", arrival.at, item.read_at)
         return item
+
+    def _validate(self, item: _Item) -> None:
+        try:
+            validate_query(item.query, self._topics)
+        except InvalidRequest:
+            if not is_answerable(item.query.id or ""):
+                item.query = replace(item.query, id=None)  # so it goes by its place
+            raise
 
     def _fault(self, item: _Item, error: Exception) -> RequestError:
         """What the client is told: no query may end the router, whatever is wrong with it."""

@@ -6,16 +6,13 @@ The reason stands in headers behind the original ones: streams.kafka.dead_letter
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
 
 from schemas.codec import Codec
-from schemas.errors import DecodeError, LorelayError
+from schemas.errors import MAX_MESSAGE_BYTES, DecodeError, LorelayError
 from schemas.records import InferenceRequest, Origin, Query, Response
 from streams.kafka.answers import from_timestamp
 from streams.kafka.dead_letters import headers as names
 from streams.kafka.output import REDRIVEN_COUNT, REDRIVEN_FROM, Headers, Output
-
-_MESSAGE_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +74,7 @@ def dead_letter(
         (names.CONNECTOR, b"lorelay"),
         (names.STAGE, stage.encode()),
         (names.CLASS, type(error).__name__.encode()),
-        (names.MESSAGE, str(error).encode(errors="backslashreplace")[:_MESSAGE_BYTES]),
+        (names.MESSAGE, str(error).encode(errors="backslashreplace")[:MAX_MESSAGE_BYTES]),
         (names.CATEGORY, error.category.encode()),
         (names.CODE, error.code.encode()),
         (names.QUERY_ID, b"" if response is None else response.query_id.encode()),

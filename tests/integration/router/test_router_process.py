@@ -248,6 +248,56 @@ def test_a_prompt_as_long_as_a_query_may_be_is_routed(router: RunningRouter) -> 
     assert request.query.prompt == prompt
 
 
+LARGE = MAX_QUERY_BYTES - 2000
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        (Query(id="x" * LARGE, prompt="Anything"), False),
+        (Query(id="asked", prompt="Anything", fallback="\1" * LARGE), True),
+        (Query(id="asked", prompt="Anything", language="\1" * LARGE), True),
+        (Query(id="asked", prompt="Anything", adapter="x" * LARGE), True),
+        (Query(id="asked", messages=(Turn("\1" * LARGE, "Anything"),)), True),
+        (Query(id="asked", prompt="Anything", reply_to=ReplyTo("\1" * LARGE)), True),
+        (json.dumps({"id": "x" * LARGE, "prompt": 7}).encode(), False),
+        (json.dumps({"id": "asked", "prompt": "", "context": {"x" * LARGE: 7}}).encode(), True),
+    ],
+    ids=["id", "fallback", "language", "adapter", "role", "reply_to", "claimed id", "path"],
+)
+def test_a_query_as_large_as_it_may_be_is_answered_whatever_makes_it_so(
+    router: RunningRouter, query: Query | bytes, named: bool
+) -> None:
+    response, message = router.response(router.send(query))
+    assert response.error is not None
+    assert response.error.category in ("invalid_request", "unknown_adapter")
+    assert response.query_id == ("asked" if named else str(response.origin))
+    assert message.key() == response.query_id.encode()
+
+
+def test_an_unreadable_query_with_a_large_key_is_answered_and_kept(router: RunningRouter) -> None:
+    place = router.send(b"unreadable", key=b"x" * LARGE)
+    response, _ = router.response(place)
+    assert response.query_id == str(response.origin)
+    assert router.dead_letter(place) is not None
+
+
+@pytest.mark.parametrize("name", ["traceparent", "tracestate", "lorelay.redriven.from"])
+def test_a_header_as_large_as_a_query_holds_nobody_up(router: RunningRouter, name: str) -> None:
+    place = router.send(Query(prompt="x", adapter="base"), headers=[(name, b"x" * LARGE)])
+    _, message = router.request(place)
+    assert name not in headers_of(message)
+
+
+@pytest.mark.parametrize("name", ["x" * 40_000, "with spaces", "x" * 250])
+def test_a_copy_to_a_topic_that_cannot_be_holds_nobody_up(router: RunningRouter, name: str) -> None:
+    reply_to = ReplyTo(f"{router.topics.replies}.{name}", 0)
+    for _ in range(8):
+        response, _ = router.response(router.send(Query(prompt="Anything", reply_to=reply_to)))
+        assert response.error is not None
+        assert response.error.message.startswith("reply_to.topic is")
+
+
 def test_a_prompt_of_ten_megabytes_is_refused_where_it_is_produced(
     router: RunningRouter,
 ) -> None:

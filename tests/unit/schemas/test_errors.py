@@ -54,6 +54,12 @@ def test_a_response_carries_category_code_message_and_whether_to_retry() -> None
     assert not info.retryable
 
 
+def test_a_message_that_quotes_much_is_cut_off_where_a_response_carries_it() -> None:
+    info = UnknownAdapter("ü" * 1_000_000).to_info()
+    assert info.message.startswith("There is no adapter üü")
+    assert 4090 < len(info.message.encode()) <= 4096
+
+
 def test_an_adapter_that_cannot_be_asked_for_says_why() -> None:
     error = UnknownAdapter("legal-qa-v1@1.0.0", state="is retired")
     assert str(error) == "Adapter legal-qa-v1@1.0.0 is retired."

@@ -118,6 +118,12 @@ def test_no_id_is_made_up(payload: bytes) -> None:
     assert claimed_id(payload) is None
 
 
+def test_an_id_that_no_response_can_go_by_is_none() -> None:
+    for name in ("x" * 1025, "ü" * 513):
+        assert claimed_id(json.dumps({"id": name, "prompt": 7}).encode()) is None
+    assert claimed_id(json.dumps({"id": "x" * 1024, "prompt": 7}).encode()) == "x" * 1024
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_may_be_asked_for_an_id(payload: bytes) -> None:
     assert claimed_id(payload) is None or payload
