@@ -3,6 +3,9 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Final
 
 from schemas.codec import Codec
 from schemas.errors import Cancelled, DecodeError
@@ -12,18 +15,29 @@ from streams.kafka.table import TableReader
 
 log = logging.getLogger(__name__)
 
-#: Cancels that are remembered, for queries that come after them; the topic keeps an hour.
-_MOST = 100_000
+#: Cancels that are remembered, for queries that come after them, and how long. The topic keeps
+#: them as long at least: a broker removes whole segments.
+_MOST: Final = 100_000
+_REMEMBERED: Final = timedelta(hours=1)
 
 
 class Cancellations:
     """The queries that nobody wants an answer to any more, by their ids."""
 
-    def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
+    def __init__(
+        self, settings: KafkaSettings, codec: Codec, *, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._codec = codec
+        self._clock = clock
         self._on_cancel: Callable[[str, Cancelled], None] = lambda query_id, error: None
-        self._known: OrderedDict[str, Cancelled] = OrderedDict()
-        self._reader = TableReader(settings, [settings.topics.cancels], self._on_record)
+        #: By query, when it arrived (the clock's seconds) and what it ends with; the oldest first.
+        self._known: OrderedDict[str, tuple[float, Cancelled]] = OrderedDict()
+        self._reader = TableReader(
+            settings,
+            [settings.topics.cancels],
+            self._on_record,
+            since=datetime.now(UTC) - _REMEMBERED,
+        )
 
     def listen(self, on_cancel: Callable[[str, Cancelled], None]) -> None:
         """Whom to tell of a cancel: its query's id, and the error that the query ends with."""
@@ -39,9 +53,10 @@ class Cancellations:
 
     def check(self, query_id: str | None) -> None:
         """Raises: Cancelled where the query was taken back."""
+        self._forget()
         known = self._known.get(query_id) if query_id else None
         if known is not None:
-            raise known.with_traceback(None)
+            raise known[1].with_traceback(None)
 
     def _on_record(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
         if value is None:
@@ -53,7 +68,16 @@ class Cancellations:
             return
         why = f": {cancel.reason}" if cancel.reason else "."
         ending = Cancelled(f"The query was cancelled{why}")
-        self._known[cancel.query_id] = ending
-        if len(self._known) > _MOST:
-            self._known.popitem(last=False)
+        self._known.pop(cancel.query_id, None)
+        self._known[cancel.query_id] = (self._clock(), ending)
+        self._forget()
         self._on_cancel(cancel.query_id, ending)
+
+    def _forget(self) -> None:
+        """Drops those that are too old, or too many."""
+        oldest = self._clock() - _REMEMBERED.total_seconds()
+        while self._known:
+            arrived_at, _ = next(iter(self._known.values()))
+            if arrived_at >= oldest and len(self._known) <= _MOST:
+                break
+            self._known.popitem(last=False)
