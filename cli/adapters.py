@@ -14,6 +14,7 @@ from rich.table import Table
 from cli import versions
 from cli.canary import canary
 from cli.history import history
+from cli.printable import printable, printable_lines
 from cli.query_client import quieten_clients
 from cli.register import register
 from cli.registry_reading import read_registry
@@ -100,7 +101,7 @@ def show(
     console.print(_details(registry, version))
     for example in (registry.examples(version.key) or ())[:example_count]:
         mark = "  [dim](held out)[/]" if example.held_out else ""
-        console.print(f"  {escape(example.text)}{mark}", soft_wrap=True)
+        console.print(f"  {escape(printable(example.text))}{mark}", soft_wrap=True)
 
 
 def _table(registry: Registry, versions: Sequence[AdapterVersion], width: int) -> Table:
@@ -118,9 +119,9 @@ def _table(registry: Registry, versions: Sequence[AdapterVersion], width: int) -
         style = _STATUS_STYLES.get(version.status, "")
         examples = registry.examples(version.key)
         table.add_row(
-            version.key,
-            f"[{style}]{version.status}[/]" if style else version.status,
-            _share(registry, version),
+            escape(printable(version.key)),
+            f"[{style}]{version.status}[/]" if style else escape(printable(version.status)),
+            escape(printable(_share(registry, version))),
             _selected(registry, version, selectable),
             str(registry.traffic(version.family).revision),
             "arriving" if examples is None else str(len(examples)),
@@ -190,5 +191,5 @@ def _details(registry: Registry, version: AdapterVersion) -> Table:
     }
     for name, value in rows.items():
         if value not in (None, ""):
-            table.add_row(name, escape(str(value)))
+            table.add_row(escape(printable(name)), escape(printable_lines(str(value))))
     return table

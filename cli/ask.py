@@ -11,6 +11,7 @@ import uuid_utils
 from rich.console import Console
 from rich.markup import escape
 
+from cli.printable import printable, writer
 from cli.query_client import Answer, QueryClient, quieten_clients
 from cli.streamed_text import StreamedText
 from schemas.json_form import to_json
@@ -62,7 +63,7 @@ def ask(
         stream=stream,
     )
     validate_query(query, settings.topics)
-    shown = StreamedText(sys.stdout.write)
+    shown = StreamedText(writer(sys.stdout))
     answer = asyncio.run(_answer(settings, query, timeout, _chunk_printer(shown, as_json)))
     if as_json:
         typer.echo(to_json(answer.response, indent=not stream))
@@ -121,4 +122,4 @@ def summary(answer: Answer) -> str:
         needed = "" if routing.threshold is None else f" ({routing.threshold:.2f} needed)"
         parts.append(f"score {routing.score:.2f}{needed}")
     parts.append(f"{answer.elapsed_ms:.0f} ms")
-    return " · ".join(escape(part) for part in parts if part)
+    return " · ".join(escape(printable(part)) for part in parts if part)

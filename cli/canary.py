@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from cli.history import read_events
 from cli.plain_errors import plain_errors
+from cli.printable import printable
 from cli.query_client import quieten_clients
 from cli.versions import AsJson, By, Expected, Reason, run, sentence
 from schemas.codec import Codec
@@ -170,5 +171,5 @@ async def _until_decided(settings: KafkaSettings, begun: Change, *, quiet: bool)
         console = Console(highlight=False)
         for event in (e for e in later if e.revision == ending.revision):
             console.print(sentence(event), soft_wrap=True)
-        console.print(escape(ending.reason or ""), soft_wrap=True)
+        console.print(escape(printable(ending.reason or "")), soft_wrap=True)
     return ending.event in ("promoted", "shadow_passed")

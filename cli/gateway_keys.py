@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.printable import printable
 from schemas.errors import ConfigurationError
 from streams.gateway.access.keys import Key, change_keys, make_key, read_keys
 
@@ -71,7 +72,7 @@ def add(
     )
     change_keys(_named(file), lambda keys: [*keys, key])
     Console(stderr=True, highlight=False).print(
-        f"[green]made[/] key {key.id} of {escape(tenant)}; it is not shown again:"
+        f"[green]made[/] key {key.id} of {escape(printable(tenant))}; it is not shown again:"
     )
     typer.echo(text)
 
@@ -137,8 +138,8 @@ def _table(keys: Sequence[Key]) -> Table:
     for key in keys:
         table.add_row(
             key.id,
-            escape(key.tenant),
-            escape(key.name or ""),
+            escape(printable(key.tenant)),
+            escape(printable(key.name or "")),
             "[red]revoked[/]" if key.revoked_at else "[green]counts[/]",
             *(_limit(n) for n in (key.requests_per_minute, key.tokens_per_day, key.most_at_once)),
             str(key.priority),

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from cli.plain_errors import plain_errors
+from cli.printable import printable, printable_lines
 from cli.query_client import quieten_clients
 from cli.versions import sentence
 from schemas.codec import Codec
@@ -103,17 +104,19 @@ def _print(console: Console, event: LifecycleEvent) -> None:
     """An event as an entry of a log: what, then why, what it led to, what it rests on."""
     at = event.created_at.astimezone(UTC) if event.created_at else None
     when = f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "at an unknown time"
-    who = f", by {escape(event.actor)}" if event.actor else ""
+    who = f", by {escape(printable(event.actor))}" if event.actor else ""
     console.print(
-        f"[dim]{when}[/] {sentence(event)} [dim]{escape(event.family)}{who}[/]", soft_wrap=True
+        f"[dim]{when}[/] {sentence(event)} [dim]{escape(printable(event.family))}{who}[/]",
+        soft_wrap=True,
     )
     if event.reason:
-        console.print(Padding(escape(event.reason), _INDENT, expand=False))
+        console.print(Padding(escape(printable_lines(event.reason)), _INDENT, expand=False))
     if event.shares:
         shares = ", ".join(f"{key} {weight:g}" for key, weight in event.shares.items())
-        console.print(
-            Padding(f"[dim]split {event.revision}:[/] {escape(shares)}", _INDENT, expand=False)
-        )
+        split = f"[dim]split {event.revision}:[/] {escape(printable(shares))}"
+        console.print(Padding(split, _INDENT, expand=False))
     if event.figures:
-        figures = [f"[dim]{escape(key)}[/] {value:.4g}" for key, value in event.figures.items()]
+        figures = [
+            f"[dim]{escape(printable(key))}[/] {value:.4g}" for key, value in event.figures.items()
+        ]
         console.print(Padding(Columns(figures, padding=(0, 2)), _INDENT, expand=False))

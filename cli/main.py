@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
+from cli.printable import printable_lines
 from schemas.errors import ConfigurationError, LorelayError
 from streams.garbage import importing
 
@@ -155,7 +156,7 @@ def _settings_mistake(error: ValueError) -> str | None:
 
 
 def _complain(problem: LorelayError | str, status: int) -> int:
-    print(f"lorelay: {problem}", file=sys.stderr)
+    print(f"lorelay: {printable_lines(str(problem))}", file=sys.stderr)
     return status
 
 

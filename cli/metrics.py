@@ -14,10 +14,12 @@ from aiokafka.errors import KafkaError
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from cli.metrics_sink import sink
+from cli.printable import printable
 from cli.query_client import no_topic, quieten_clients, unreachable
 from schemas.codec import Codec
 from schemas.errors import DecodeError
@@ -216,7 +218,7 @@ def _row(adapter: AdapterMetrics) -> list[str]:
     version = f"@{adapter.adapter_version}" if adapter.adapter_version else ""
     tokens = adapter.completion_tokens * adapter.throughput_qps / (adapter.num_requests or 1)
     return [
-        f"{adapter.adapter_id}{version}",
+        escape(printable(f"{adapter.adapter_id}{version}")),
         f"{adapter.num_requests:,}",
         f"{adapter.throughput_qps:.1f}",
         f"{adapter.error_rate:.1%}",

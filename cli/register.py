@@ -15,6 +15,7 @@ from rich.status import Status
 
 from cli.fetch_display import FetchDisplay
 from cli.plain_errors import plain_errors
+from cli.printable import printable
 from cli.query_client import quieten_clients
 from cli.registry_reading import read_registry
 from cli.versions import shares_text, whoever
@@ -111,7 +112,8 @@ async def _register(
                     raise  # this writer's turn is over
                 except RegistrationRefused as error:
                     refused += 1
-                    told.print(f"[red]refused[/] {escape(source)}: {escape(error.reason)}")
+                    said = escape(printable(f"{source}: {error.reason}"))
+                    told.print(f"[red]refused[/] {said}")
                     _report(as_json, source=source, result="refused", reason=error.reason)
                     continue
                 version = writer.registry.get(candidate.version.key) or candidate.version
@@ -124,7 +126,9 @@ async def _register(
                 if not as_json:
                     console.print(_sentence(version, novelty, len(candidate.examples)))
                     for warning in warnings:
-                        told.print(f"  [yellow]Note:[/] {escape(warning)}", soft_wrap=True)
+                        told.print(
+                            f"  [yellow]Note:[/] {escape(printable(warning))}", soft_wrap=True
+                        )
                 _report(
                     as_json,
                     source=source,

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from cli.plain_errors import plain_errors
+from cli.printable import printable
 from cli.query_client import quieten_clients
 from schemas.codec import Codec
 from schemas.json_form import to_json
@@ -190,7 +191,7 @@ async def _change(settings: KafkaSettings, plan: Plan, intent: Intent, as_json: 
             now = writer.registry.shares(change.family)
             revision = writer.registry.traffic(change.family).revision
     for warning in warnings:
-        told.print(f"[yellow]Note:[/] {escape(warning)}", soft_wrap=True)
+        told.print(f"[yellow]Note:[/] {escape(printable(warning))}", soft_wrap=True)
     if as_json:
         typer.echo(_as_json(change, now, revision))
         return
@@ -198,7 +199,10 @@ async def _change(settings: KafkaSettings, plan: Plan, intent: Intent, as_json: 
     for event in change.events:
         console.print(sentence(event), soft_wrap=True)
     if now:
-        console.print(f"{escape(change.family)}: {escape(shares_text(now))}", soft_wrap=True)
+        console.print(
+            f"{escape(printable(change.family))}: {escape(printable(shares_text(now)))}",
+            soft_wrap=True,
+        )
     if before and now and (part := moved(before, now)):
         console.print(f"[dim]{part:.1%} of its sessions change their version.[/]")
     console.print(f"[dim]The split is at revision {revision}.[/]")
@@ -206,12 +210,13 @@ async def _change(settings: KafkaSettings, plan: Plan, intent: Intent, as_json: 
 
 def sentence(event: LifecycleEvent) -> str:
     """An event in a line, as Rich's markup."""
-    about = f" [bold]{escape(event.adapter)}[/]" if event.adapter else ""
+    about = f" [bold]{escape(printable(event.adapter))}[/]" if event.adapter else ""
     step = ""
     if event.to_status and event.from_status != event.to_status:
         came_from = f"{event.from_status} → " if event.from_status else ""
         step = f" ({came_from}{event.to_status})"
-    return f"[green]{escape(event.event.replace('_', ' '))}[/]{about}{escape(step)}"
+    name = printable(event.event.replace("_", " "))
+    return f"[green]{escape(name)}[/]{about}{escape(printable(step))}"
 
 
 def shares_text(shares: tuple[TrafficShare, ...]) -> str:

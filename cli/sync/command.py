@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from cli.metrics import MetricsTopic
 from cli.plain_errors import plain_errors
+from cli.printable import printable
 from cli.query_client import quieten_clients
 from cli.registry_reading import read_registry
 from cli.sync.pulling import Synced, pull
@@ -87,7 +88,9 @@ class _Run:
             try:
                 await self.once()
             except (SyncFailed, RegistryConflict) as error:
-                self._console.print(f"[yellow]Note:[/] {escape(str(error))}", soft_wrap=True)
+                self._console.print(
+                    f"[yellow]Note:[/] {escape(printable(str(error)))}", soft_wrap=True
+                )
             await asyncio.sleep(seconds)
 
     async def once(self) -> bool:
@@ -113,9 +116,9 @@ class _Run:
             typer.echo(json.dumps(asdict(synced), ensure_ascii=False))
             return
         style = _STYLES.get(synced.outcome, "dim")
-        self._console.print(f"[{style}]{synced.outcome}[/] {escape(synced.adapter)}")
+        self._console.print(f"[{style}]{synced.outcome}[/] {escape(printable(synced.adapter))}")
         for note in synced.notes:
-            self._console.print(f"  {escape(note)}", soft_wrap=True)
+            self._console.print(f"  {escape(printable(note))}", soft_wrap=True)
 
     async def _push(self, themisdb: ThemisDb) -> int:
         """How many rows; of each adapter one, over all its versions."""
