@@ -14,6 +14,7 @@ from rich.markup import escape
 from cli.printable import printable, writer
 from cli.query_client import Answer, QueryClient, quieten_clients
 from cli.streamed_text import StreamedText
+from schemas.errors import ConfigurationError
 from schemas.json_form import to_json
 from schemas.records import Chunk, Query, Routing, Sampling
 from schemas.validation import validate_query
@@ -55,7 +56,7 @@ def ask(
     settings = KafkaSettings()
     query = Query(
         id=str(uuid_utils.uuid7()),
-        prompt=sys.stdin.read().strip() if text == "-" else text,
+        prompt=_standard_input() if text == "-" else text,
         adapter=adapter,
         language=language,
         sampling=Sampling(max_tokens=max_tokens, temperature=temperature),
@@ -72,6 +73,15 @@ def ask(
         Console(highlight=False).print(summary(answer), style="dim", soft_wrap=True)
     if answer.response.error is not None:
         raise AnsweredWithError(answer.response)
+
+
+def _standard_input() -> str:
+    try:
+        text = sys.stdin.read().strip()
+        text.encode()
+    except UnicodeError:
+        raise ConfigurationError("What came on standard input is not UTF-8.") from None
+    return text
 
 
 def _chunk_printer(shown: StreamedText, as_json: bool) -> Callable[[Chunk], None]:

@@ -141,12 +141,12 @@ def canary(
 def duration(text: str) -> timedelta:
     """A time such as 90s, 30m, 4h or 1d. Raises ConfigurationError."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
-    length = timedelta(seconds=float(found[1]) * _UNITS[found[2]]) if found else timedelta(0)
-    if not timedelta(0) < length <= _LONGEST:
+    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not 0 < seconds <= _LONGEST.total_seconds():
         raise ConfigurationError(
             f"--for {text}: write a time such as 90s, 30m or 4h, two days at most."
         )
-    return length
+    return timedelta(seconds=seconds)
 
 
 async def _until_decided(settings: KafkaSettings, begun: Change, *, quiet: bool) -> bool:

@@ -1,6 +1,7 @@
 """The `lorelay` command: names every subcommand and imports only the one that is called."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,9 @@ Settings come from LORELAY_* variables; LORELAY_KAFKA=host:port uses a cluster o
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 2 for a mistake in its settings, 1 for a failure."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for argument in given:
+        if not _is_text(argument):
+            return _complain(f"The argument {argument} is not UTF-8.", 2)
     try:
         get_command(_build(given)).main(args=given, prog_name="lorelay")
     except ConfigurationError as error:
@@ -92,6 +96,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _is_text(argument: str) -> bool:
+    """Whether it is UTF-8; what names a file may be anything else, too."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return os.path.exists(argument.partition("=")[2] or argument)
+    return True
 
 
 def _build(arguments: Sequence[str]) -> typer.Typer:

@@ -22,7 +22,7 @@ from cli.metrics_sink import sink
 from cli.printable import printable
 from cli.query_client import no_topic, quieten_clients, unreachable
 from schemas.codec import Codec
-from schemas.errors import DecodeError
+from schemas.errors import ConfigurationError, DecodeError
 from schemas.json_form import to_json
 from schemas.records import AdapterMetrics
 from streams.kafka.settings import KafkaSettings
@@ -30,6 +30,8 @@ from streams.telemetry.tally import merge, newest
 
 #: A window is written some seconds after its end: so much further back is read.
 _DELAY = timedelta(seconds=30)
+#: Far longer than the topic keeps them.
+_LONGEST = timedelta(days=366)
 _POLL_MS = 500
 _FETCH_WAIT_MS = 100
 
@@ -59,6 +61,10 @@ def metrics(
         return
     quieten_clients()
     settings = KafkaSettings()
+    if not window <= _LONGEST.total_seconds():
+        raise ConfigurationError(
+            f"--window is {window:g} seconds, it must be {_LONGEST.total_seconds():.0f} at most."
+        )
     length = timedelta(seconds=window)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run((_follow if follow else _once)(settings, length, as_json))

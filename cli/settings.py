@@ -8,8 +8,10 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from cli.printable import printable
 from schemas.schema_registry import without_credentials
 
 
@@ -38,7 +40,8 @@ def settings(
             value = os.environ.get(variable, "")
             default = "" if field.default in (None, (), PydanticUndefined) else str(field.default)
             shown = "***" if is_secret and value else without_credentials(value)
-            table.add_row(variable, default, shown, field.description or "")
+            cells = (variable, default, shown, field.description or "")
+            table.add_row(*(escape(printable(cell)) for cell in cells))
     Console().print(table)
 
 

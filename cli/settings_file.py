@@ -1,6 +1,7 @@
 """A file of LORELAY_* variables for the foreground processes."""
 
 import os
+from io import StringIO
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,11 @@ def read_settings_file(path: Path | None) -> None:
         return
     if not path.is_file():
         raise ConfigurationError(f"There is no settings file {path}.")
-    for name, value in dotenv_values(path).items():
-        if not name.startswith("LORELAY_") or value is None:
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The settings file {path} can't be read: {error}.") from error
+    for name, value in dotenv_values(stream=StringIO(content)).items():
+        if not name.startswith("LORELAY_") or value is None or "\0" in name + value:
             raise ConfigurationError(f"{path}: {name!r} is no LORELAY_NAME=value line.")
         os.environ.setdefault(name, value)

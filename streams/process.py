@@ -5,9 +5,10 @@ import logging
 import os
 import signal
 from abc import ABC, abstractmethod
+from typing import Literal
 
 from prometheus_client import CollectorRegistry
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from streams.kafka.settings import KafkaSettings
 from streams.telemetry.server import MetricsServer
@@ -23,6 +24,12 @@ _TALKATIVE = (
 )
 
 
+#: The most that settings may say: of a day's milliseconds Kafka and the kernel still take the
+#: number, and what is a year ago has a date.
+DAY_SECONDS = 86_400.0
+YEAR_SECONDS = 366 * DAY_SECONDS
+
+
 class ProcessSettings(KafkaSettings):
     """Settings that every process takes; times in seconds."""
 
@@ -32,14 +39,24 @@ class ProcessSettings(KafkaSettings):
         "it then takes its partitions back at once.",
     )
     session_timeout: float = Field(
-        default=10.0, gt=0, description="Seconds until a silent member loses its partitions."
+        default=10.0,
+        gt=0,
+        le=DAY_SECONDS,
+        description="Seconds until a silent member loses its partitions.",
     )
     metrics_host: str = Field(default="127.0.0.1", description="Where /metrics is served.")
-    metrics_port: int = Field(default=0, ge=0, description="0 takes a free port.")
+    metrics_port: int = Field(default=0, ge=0, le=65535, description="0 takes a free port.")
     shutdown_seconds: float = Field(
         default=30.0, ge=0, description="What is running may go on this long after SIGTERM."
     )
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        default="INFO", description="DEBUG, INFO, WARNING or ERROR."
+    )
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_capitals(cls, level: object) -> object:
+        return level.strip().upper() if isinstance(level, str) else level
 
 
 class Process(ABC):

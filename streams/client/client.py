@@ -13,7 +13,7 @@ from schemas.records import Cancel, Feedback, Message, Query, Response, Sampling
 from streams.client.failures import AnsweredWithError, NoAnswer
 from streams.client.queries import QueryClient
 from streams.client.stream import Stream
-from streams.kafka.settings import KafkaSettings
+from streams.kafka.settings import KafkaSettings, checked_servers
 
 Question = str | list[Mapping[str, str]]
 """A prompt, or the messages of a conversation as [{"role": ..., "content": ...}]."""
@@ -38,7 +38,9 @@ class Client:
         streams: bool = True,
     ) -> None:
         found = settings or KafkaSettings()
-        self._settings = found if kafka is None else found.model_copy(update={"kafka": kafka})
+        self._settings = (
+            found if kafka is None else found.model_copy(update={"kafka": checked_servers(kafka)})
+        )
         self._seconds = seconds
         self._streams = streams
         self._queries = QueryClient(self._settings, chunks=streams)

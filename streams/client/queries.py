@@ -12,7 +12,7 @@ from typing import TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from schemas.errors import DecodeError, LorelayError, RecordTooLarge, UnknownSchema
+from schemas.errors import DecodeError, InvalidRequest, LorelayError, RecordTooLarge, UnknownSchema
 from schemas.json_form import to_json
 from schemas.records import Cancel, Chunk, Feedback, Query, Record, Response
 from schemas.topics import MAX_QUERY_BYTES
@@ -114,7 +114,7 @@ class QueryClient(Assembly):
         validate_query(query, self._topics)
         if query.id is None:
             raise ValueError("a query without an id can't be told from others")
-        payload = to_json(query).encode()
+        payload = _encoded(query)
         if len(payload) > MAX_QUERY_BYTES:
             raise RecordTooLarge(len(payload), MAX_QUERY_BYTES)
         answer = self.expect(query.id, on_chunk)
@@ -145,8 +145,8 @@ class QueryClient(Assembly):
         self._pending.pop(query_id, None)
 
     async def cancel(self, cancel: Cancel) -> None:
-        """Takes a query back. Raises: AccessRefused, ConnectionLost."""
-        payload = to_json(cancel).encode()
+        """Takes a query back. Raises: InvalidRequest, AccessRefused, ConnectionLost."""
+        payload = _encoded(cancel)
         await self._write(self._topics.cancels, payload, cancel.query_id.encode())
 
     async def take_back(self, query_id: str) -> None:
@@ -158,8 +158,8 @@ class QueryClient(Assembly):
             log.warning("%s could not be taken back: %s", query_id, error)
 
     async def feedback(self, feedback: Feedback) -> None:
-        """Says what an answer was worth. Raises: AccessRefused, ConnectionLost."""
-        payload = to_json(feedback).encode()
+        """Says what an answer was worth. Raises: InvalidRequest, AccessRefused, ConnectionLost."""
+        payload = _encoded(feedback)
         await self._write(self._topics.feedback, payload, feedback.query_id.encode())
 
     async def last_chunk(self, query_id: str, seconds: float) -> None:
@@ -266,3 +266,11 @@ class QueryClient(Assembly):
     async def _stop_schemas(self) -> None:
         if self._schemas is not None:
             await self._schemas.stop()
+
+
+def _encoded(record: Record) -> bytes:
+    """Raises: InvalidRequest for what a caller has given and no record can hold."""
+    try:
+        return to_json(record).encode()
+    except TypeError as error:
+        raise InvalidRequest(f"It can't be written as JSON: {error}.") from error

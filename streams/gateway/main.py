@@ -24,7 +24,7 @@ from streams.gateway.gateway import Gateway
 from streams.gateway.place import reply_partition
 from streams.gateway.registering import Registrar
 from streams.gateway.sender import Sender
-from streams.gateway.server import ApiServer, is_loopback, leave_address
+from streams.gateway.server import ApiServer, is_loopback
 from streams.gateway.settings import GatewaySettings
 from streams.gateway.tail import Tail
 from streams.kafka.access import await_rights
@@ -37,6 +37,7 @@ from streams.process import Process
 from streams.registry.follow import RegistryFollower
 from streams.registry.version import split_key
 from streams.telemetry.gateway import GatewayMetrics
+from streams.telemetry.server import leave_address
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ class GatewayProcess(Process):
             async with AsyncExitStack() as parts:
                 gateway = await self._open(codec, counts, parts)
                 await self._server.start(make_app(gateway))
-                leave_address(settings.gateway_address_file, address)
+                if settings.gateway_address_file is not None:
+                    leave_address(settings.gateway_address_file, address)
                 log.info("serving on http://%s", address)
                 await self._until_stopped(gateway.sender)
                 self._server.refuse()

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -18,6 +17,7 @@ from schemas.errors import ConfigurationError
 #: What is still being written after the last query has ended.
 _LAST_WORDS_SECONDS: Final = 5
 _SEND_BYTES: Final = 64 * 1024
+_NO_SUCH_ADDRESS: Final = {errno.EADDRNOTAVAIL, errno.EACCES, errno.EAFNOSUPPORT, errno.EINVAL}
 
 
 class _Embedded(uvicorn.Server):
@@ -63,7 +63,8 @@ class ApiServer:
         )
         try:
             bound.bind((self._host, self._port))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            bound.close()
             raise self._refusal(error) from error
         host, port = bound.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -108,13 +109,18 @@ class ApiServer:
         elif self._socket is not None:
             self._socket.close()
 
-    def _refusal(self, error: OSError) -> ConfigurationError | OSError:
+    def _refusal(self, error: OSError | UnicodeError) -> Exception:
+        if isinstance(error, UnicodeError | socket.gaierror):
+            return ConfigurationError(
+                f"There is no host {self._host!r} to serve the gateway on; set "
+                "LORELAY_GATEWAY_HOST to an address of this machine."
+            )
         if error.errno == errno.EADDRINUSE:
             return ConfigurationError(
                 f"Port {self._port} for the gateway is taken; set LORELAY_GATEWAY_PORT to another "
                 "one, or to 0 for any free one."
             )
-        if error.errno in (errno.EADDRNOTAVAIL, errno.EACCES):
+        if error.errno in _NO_SUCH_ADDRESS:
             return ConfigurationError(
                 f"The gateway can't be served on {self._host}:{self._port} "
                 f"({os.strerror(error.errno)}); set LORELAY_GATEWAY_HOST to an address of this "
@@ -129,12 +135,3 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def leave_address(path: Path | None, address: str) -> None:
-    """Writes the address where the starter of this process looks for it, whole or not at all."""
-    if path is None:
-        return
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(f"{address}\n")
-    partial.replace(path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from streams.process import ProcessSettings
+from streams.process import DAY_SECONDS, YEAR_SECONDS, ProcessSettings
 
 DEFAULT_PORT = 8080
 
@@ -26,7 +26,10 @@ class GatewaySettings(ProcessSettings):
         "end of the instance's name decides, or else a hash of it.",
     )
     gateway_timeout: float = Field(
-        default=120.0, gt=0, description="How long a query may take that does not say."
+        default=120.0,
+        gt=0,
+        le=YEAR_SECONDS,
+        description="How long a query may take that does not say.",
     )
     gateway_requests: int = Field(
         default=4096, ge=1, description="Queries under way here, at most; others get a 503."
@@ -43,16 +46,25 @@ class GatewaySettings(ProcessSettings):
         description="Text that waits for a client who reads too slowly; above it he is cut off.",
     )
     gateway_stall: float = Field(
-        default=30.0, gt=0, description="A client who takes nothing for so long is cut off."
+        default=30.0,
+        gt=0,
+        le=DAY_SECONDS,
+        description="A client who takes nothing for so long is cut off.",
     )
     gateway_lookback: float = Field(
-        default=24 * 3600.0, gt=0, description="How far back an answer is looked for by its id."
+        default=DAY_SECONDS,
+        gt=0,
+        le=YEAR_SECONDS,
+        description="How far back an answer is looked for by its id.",
     )
     gateway_lookback_records: int = Field(
         default=100_000, ge=1, description="Records that one such search reads, at most."
     )
     gateway_figures: float = Field(
-        default=600.0, ge=1, description="How long the adapters' figures are kept to be asked for."
+        default=600.0,
+        ge=1,
+        le=YEAR_SECONDS,
+        description="How long the adapters' figures are kept to be asked for.",
     )
     gateway_keys: Path | None = Field(
         default=None,

@@ -24,7 +24,7 @@ class SecuritySettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="LORELAY_", extra="ignore", hide_input_in_errors=True
+        env_prefix="LORELAY_", extra="ignore", hide_input_in_errors=True, allow_inf_nan=False
     )
 
     kafka_security: Security = Field(
@@ -76,7 +76,12 @@ class SecuritySettings(BaseSettings):
         if self.kafka_password is not None:
             return self.kafka_password.get_secret_value()
         if self.kafka_password_file is not None:
-            return self.kafka_password_file.read_text().rstrip("\r\n")
+            try:
+                return self.kafka_password_file.read_text(encoding="utf-8").rstrip("\r\n")
+            except UnicodeDecodeError:
+                raise ConfigurationError(
+                    f"LORELAY_KAFKA_PASSWORD_FILE: {self.kafka_password_file} is not UTF-8."
+                ) from None
         return None
 
     @cached_property

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from schemas.errors import ConfigurationError
 from schemas.topics import MAX_RECORD_BYTES, Topics
 from streams.kafka.security import SecuritySettings
 
@@ -29,11 +30,34 @@ METADATA_MAX_AGE_MS = 10_000
 MAX_POLL_INTERVAL_MS = 10 * 365 * 86_400_000
 
 
+#: What fits the protocol's numbers.
+_MOST = 2**31 - 1
+_HIGHEST_PORT = 65_535
+
+
 def _local_stack_or_default() -> str:
     try:
         return str(json.loads(STACK_FILE.read_text())["kafka"])
     except (OSError, ValueError, KeyError, TypeError):
         return "127.0.0.1:9092"
+
+
+def checked_servers(servers: str) -> str:
+    """The same bootstrap servers, if our clients can read them. Raises: ConfigurationError."""
+    from aiokafka.conn import get_ip_port_afi
+
+    for server in servers.split(","):
+        try:
+            host, port, _ = get_ip_port_afi(server)
+            is_sound = bool(host.encode("idna")) and 0 < port <= _HIGHEST_PORT
+        except ValueError:
+            is_sound = False
+        if not is_sound:
+            raise ConfigurationError(
+                f"{server!r} is no Kafka broker's address: LORELAY_KAFKA is host:port[,host:port], "
+                f"with ports from 1 to {_HIGHEST_PORT}."
+            )
+    return servers
 
 
 class KafkaSettings(SecuritySettings):
@@ -43,15 +67,29 @@ class KafkaSettings(SecuritySettings):
         default_factory=_local_stack_or_default,
         description="Bootstrap servers, host:port[,host:port]; default: the local stack's broker.",
     )
-    topic_prefix: str = Field(default="lorelay.", description="What every topic name starts with.")
+    topic_prefix: str = Field(
+        default="lorelay.",
+        pattern=r"^[A-Za-z0-9._-]{0,200}$",
+        description="What every topic name starts with.",
+    )
     schema_registry: str | None = Field(
         default=None,
         description="URL of a Confluent schema registry; without one, schemas go over a topic.",
     )
-    request_timeout_ms: int = Field(default=15_000, description="Time-out of one broker request.")
-    max_record_bytes: int = Field(
-        default=MAX_RECORD_BYTES, description="Largest record that we produce, in bytes."
+    request_timeout_ms: int = Field(
+        default=15_000, gt=0, le=_MOST, description="Time-out of one broker request."
     )
+    max_record_bytes: int = Field(
+        default=MAX_RECORD_BYTES,
+        gt=0,
+        le=_MOST,
+        description="Largest record that we produce, in bytes.",
+    )
+
+    @field_validator("kafka")
+    @classmethod
+    def _check_servers(cls, servers: str) -> str:
+        return checked_servers(servers)
 
     @property
     def topics(self) -> Topics:

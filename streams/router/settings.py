@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from streams.process import ProcessSettings
+from streams.process import DAY_SECONDS, YEAR_SECONDS, ProcessSettings
 from streams.selection.calibration import FALSE_REJECT
 
 
@@ -40,7 +40,10 @@ class RouterSettings(ProcessSettings):
         default=2048, ge=1, description="Queries read and not committed, at most: back-pressure."
     )
     drift_window: float = Field(
-        default=3600.0, gt=0, description="Seconds of queries that calibration is compared with."
+        default=3600.0,
+        gt=0,
+        le=YEAR_SECONDS,
+        description="Seconds of queries that calibration is compared with.",
     )
     shadow_encoder: str | None = Field(
         default=None,
@@ -54,5 +57,8 @@ class RouterSettings(ProcessSettings):
         "differs.",
     )
     metrics_window: float = Field(
-        default=10.0, gt=0, description="Seconds of one record of the metrics topic."
+        default=10.0,
+        gt=0,
+        le=DAY_SECONDS,
+        description="Seconds of one record of the metrics topic.",
     )

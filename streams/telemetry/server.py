@@ -5,6 +5,7 @@ import errno
 import inspect
 import logging
 import os
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ HOST_VARIABLE = "LORELAY_METRICS_HOST"
 PORT_VARIABLE = "LORELAY_METRICS_PORT"
 
 _SLOW_SECONDS = 0.001
-_NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.EACCES}
+_NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.EACCES, errno.EAFNOSUPPORT, errno.EINVAL}
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ class MetricsServer:
     async def start(self) -> None:
         """Bind the port and write the address to the file in LORELAY_ADDRESS_FILE, if set.
 
-        Raises ConfigurationError where the port is taken or the host is none of this machine.
+        Raises ConfigurationError where the port is taken, the host is none of this machine, or the
+        file can't be written.
         """
         app = web.Application()
         app.add_routes(
@@ -75,7 +77,7 @@ class MetricsServer:
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self._port).start()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             await runner.cleanup()
             raise self._refusal(error) from error
         self._runner = runner
@@ -126,8 +128,13 @@ class MetricsServer:
             log.warning("The engine's own metrics can't be read.", exc_info=True)
             return b""
 
-    def _refusal(self, error: OSError) -> ConfigurationError | OSError:
+    def _refusal(self, error: OSError | UnicodeError) -> Exception:
         """``error`` as a sentence for the user, if it is the user's to mend."""
+        if isinstance(error, UnicodeError | socket.gaierror):
+            return ConfigurationError(
+                f"There is no host {self._host!r} to serve metrics on; set {HOST_VARIABLE} to an "
+                "address of this machine."
+            )
         if error.errno == errno.EADDRINUSE:
             return ConfigurationError(
                 f"Port {self._port} for metrics is taken; set {PORT_VARIABLE} to another one, "
@@ -147,7 +154,16 @@ def _write_address(address: str) -> None:
     target = os.environ.get(ADDRESS_FILE_VARIABLE)
     if not target:
         return
-    path = Path(target)
+    leave_address(Path(target), address)
+
+
+def leave_address(path: Path, address: str) -> None:
+    """Writes the address to the file, whole or not at all. Raises: ConfigurationError."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(f"{address}\n")
-    partial.replace(path)
+    try:
+        partial.write_text(f"{address}\n")
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The address can't be left in {path} ({error.strerror})."
+        ) from error

@@ -74,15 +74,26 @@ def change_keys(path: Path, change: Callable[[list[Key]], Sequence[Key]]) -> Non
 
     One change at a time, and whole or not at all. Raises: ConfigurationError.
     """
-    with _lock(path.parent):
-        keys = change(read_keys(path) if path.exists() else [])
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with _lock(path.parent):
+            keys = change(read_keys(path) if path.exists() else [])
+            _write(path, orjson.dumps([asdict(k) for k in keys], option=orjson.OPT_INDENT_2))
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be written ({error.strerror}).") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
         with open(descriptor, "wb") as file:
-            file.write(orjson.dumps([asdict(key) for key in keys], option=orjson.OPT_INDENT_2))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -22,7 +22,9 @@ def test_a_time_has_a_unit(text: str, length: timedelta) -> None:
     assert duration(text) == length
 
 
-@pytest.mark.parametrize("text", ["", "30", "m", "0s", "-5m", "3w", "49h", "1h30m", "½h"])
+@pytest.mark.parametrize(
+    "text", ["", "30", "m", "0s", "-5m", "3w", "49h", "1h30m", "½h", "9" * 400 + "d"]
+)
 def test_anything_else_is_refused_with_what_to_write(text: str) -> None:
     with pytest.raises(ConfigurationError, match="write a time such as 90s, 30m or 4h"):
         duration(text)

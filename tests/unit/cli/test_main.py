@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import pytest
 from cli import main as cli_main
 from cli.main import COMMANDS, Entry, main
 from schemas.errors import ConfigurationError, EngineUnavailable
+from streams.kafka.settings import KafkaSettings
+from streams.process import ProcessSettings
 
 
 def fail_with_configuration_error() -> None:
@@ -121,3 +124,103 @@ def test_the_launcher_says_what_is_missing_in_a_checkout_that_is_not_set_up(
     )
     assert done.returncode == 1
     assert "make setup" in done.stderr
+
+
+NOT_UTF_8 = os.fsdecode(b"\xff")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ask", NOT_UTF_8],
+        ["ask", "Why?", "--adapter", NOT_UTF_8],
+        ["ask", "Why?", f"--adapter={NOT_UTF_8}"],
+        ["cancel", NOT_UTF_8],
+        ["feedback", NOT_UTF_8, "--rating", "1"],
+        ["gateway", "keys", "add", NOT_UTF_8, "--file", "keys.json"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:3]).encode("ascii", "replace").decode(),
+)
+def test_an_argument_that_is_no_text_is_refused_in_a_sentence(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_status(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("lorelay: The argument ") and said.endswith(" is not UTF-8.\n")
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / NOT_UTF_8
+    folder.mkdir()
+    assert exit_status(["gateway", "keys", "list", f"--file={folder}"]) == 2
+    (folder / "keys.json").write_text("[]")
+    assert exit_status(["gateway", "keys", "list", "--file", str(folder / "keys.json")]) == 0
+
+
+def test_a_question_on_standard_input_that_is_no_text_is_refused_in_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for errors in ("strict", "surrogateescape"):
+        given = io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8", errors=errors)
+        monkeypatch.setattr(sys, "stdin", given)
+        assert exit_status(["ask", "-"]) == 2
+        assert capsys.readouterr().err == "lorelay: What came on standard input is not UTF-8.\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LORELAY_LOG_LEVEL", "loud"),
+        ("LORELAY_METRICS_PORT", "99999"),
+        ("LORELAY_SESSION_TIMEOUT", "inf"),
+        ("LORELAY_SESSION_TIMEOUT", "1e20"),
+        ("LORELAY_REQUEST_TIMEOUT_MS", "-1"),
+        ("LORELAY_MAX_RECORD_BYTES", "0"),
+        ("LORELAY_TOPIC_PREFIX", "a b"),
+        ("LORELAY_DRIFT_WINDOW", "1e300"),
+        ("LORELAY_KAFKA", "host:abc"),
+        ("LORELAY_KAFKA", "127.0.0.1:99999"),
+        ("LORELAY_KAFKA", "127.0.0.1:9092,"),
+        ("LORELAY_KAFKA", "a..b:9092"),
+        ("LORELAY_KAFKA", "[::1"),
+        ("LORELAY_KAFKA", ""),
+    ],
+)
+@pytest.mark.usefixtures("command")
+def test_a_variable_out_of_its_range_is_named_in_a_sentence(
+    variable: str,
+    value: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert exit_status(["read_settings_of_the_wrong_kind"]) == 2
+    said = capsys.readouterr().err
+    assert variable in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "servers", ["localhost", "a:1,b.c:65535", "127.0.0.1:9092, 127.0.0.1:9093", "[::1]:9092", "::1"]
+)
+def test_servers_are_named_as_clients_take_them(servers: str) -> None:
+    assert KafkaSettings(kafka=servers).kafka == servers
+
+
+def test_a_log_level_may_be_in_small_letters() -> None:
+    assert ProcessSettings(log_level="debug").log_level == "DEBUG"  # type: ignore[arg-type]
+
+
+def test_settings_are_listed_as_they_are_set(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORELAY_INSTANCE", "[/b]")
+    assert exit_status(["settings", "gateway"]) == 0
+    assert "[/b]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("window", ["1e20", "nan", "inf"])
+def test_figures_are_shown_of_a_time_that_there_is(
+    window: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_status(["metrics", "--window", window]) == 2
+    assert "--window" in capsys.readouterr().err

@@ -40,6 +40,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_settings_file(tmp_path / "none.env")
 
 
+def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    path = settings_file(tmp_path, "")
+    path.write_bytes("LORELAY_INSTANCE=Köln\n".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=r"router\.env can't be read"):
+        read_settings_file(path)
+
+
 @pytest.mark.parametrize("text", ["KAFKA=there:2\n", "LORELAY_KAFKA\n"])
 def test_a_line_that_sets_nothing_of_ours_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError, match="KAFKA"):

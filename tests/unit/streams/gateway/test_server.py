@@ -23,3 +23,9 @@ async def test_who_bound_an_address_that_another_listens_on_first_says_that_it_i
     finally:
         await second.stop()
         await first.stop()
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "a..b", "::1%nosuch"])
+async def test_a_host_that_nobody_knows_is_refused_in_words(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="LORELAY_GATEWAY_HOST"):
+        ApiServer(host, 0, stall_seconds=30.0).bind()

@@ -127,6 +127,25 @@ async def test_a_host_of_another_machine_is_refused_in_words() -> None:
         await server.start()
 
 
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "a..b"])
+async def test_a_host_that_nobody_knows_is_refused_in_words(host: str) -> None:
+    server = MetricsServer(CollectorRegistry(), is_ready, host=host)
+    with pytest.raises(ConfigurationError, match="LORELAY_METRICS_HOST"):
+        await server.start()
+
+
+async def test_an_address_that_can_not_be_left_is_told_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ADDRESS_FILE_VARIABLE, str(tmp_path / "none" / "worker.address"))
+    server = MetricsServer(CollectorRegistry(), is_ready)
+    try:
+        with pytest.raises(ConfigurationError, match="can't be left in"):
+            await server.start()
+    finally:
+        await server.stop()
+
+
 async def test_a_stopped_server_has_no_address_and_frees_its_port() -> None:
     async with serving() as server:
         port = int(server.address.rpartition(":")[2])

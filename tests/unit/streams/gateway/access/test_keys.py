@@ -53,3 +53,11 @@ def test_a_file_that_breaks_leaves_the_keys_as_they_were(tmp_path: Path, content
 def test_keys_need_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="There is no folder"):
         change_keys(tmp_path / "none" / "keys.json", lambda keys: keys)
+
+
+def test_a_file_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    # Too long beside the process's number, though not by itself.
+    file = tmp_path / ("k" * 250)
+    with pytest.raises(ConfigurationError, match="can't be written"):
+        change_keys(file, lambda keys: keys)
+    assert list(tmp_path.iterdir()) == []
