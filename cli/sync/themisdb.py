@@ -86,7 +86,7 @@ class ThemisDb:
             return None
         try:
             return response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SyncFailed(f"{self._url}{path} answers with no JSON.") from error
 
     async def _answer(

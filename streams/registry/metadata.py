@@ -18,6 +18,9 @@ from streams.registry.version import parse
 
 Tree = Mapping[str, Any]
 
+#: Metadata are a few levels deep; Python reads no more than some hundred.
+_MOST_LEVELS: Final = 64
+
 _REQUIRED: Final = {
     "adapter_id": "adapter_id",
     "adapter_version": "adapter_version",
@@ -30,7 +33,7 @@ def read_metadata(tree: Tree, now: datetime) -> AdapterVersion:
     """The version that the metadata describes, without its artifact and examples, active.
 
     ``now`` stands in for a missing time of creation. Raises RegistrationRefused for a missing
-    or mistyped field, naming it as the metadata does.
+    or mistyped field, naming it as the metadata does, and for what is nested too deeply.
     """
     tree = _as_set(tree)
     task = _section(tree, "task")
@@ -63,7 +66,7 @@ def read_metadata(tree: Tree, now: datetime) -> AdapterVersion:
 
 
 def adapter_path(tree: Tree) -> str | None:
-    """Where the metadata says that the adapter's folder lies."""
+    """Where the metadata says that the adapter's folder lies. Raises: RegistrationRefused."""
     tree = _as_set(tree)
     for section in ("artifact", "vllm", "custom"):
         named = _section(tree, section)
@@ -74,9 +77,19 @@ def adapter_path(tree: Tree) -> str | None:
 
 
 def _as_set(tree: Tree) -> Tree:
+    _check_depth(tree, _MOST_LEVELS)
     inner = tree.get("adapter_metadata")
     kept: Tree = _without_unset(inner if isinstance(inner, Mapping) else tree)
     return kept
+
+
+def _check_depth(value: Any, levels: int) -> None:
+    if not isinstance(value, Mapping | list):
+        return
+    if levels == 0:
+        raise RegistrationRefused(f"The metadata is more than {_MOST_LEVELS} levels deep.")
+    for entry in value.values() if isinstance(value, Mapping) else value:
+        _check_depth(entry, levels - 1)
 
 
 def _without_unset(value: Any) -> Any:

@@ -159,3 +159,25 @@ def test_the_metadata_may_say_where_the_files_lie(
     changes: dict[str, Any], path: str | None
 ) -> None:
     assert adapter_path(metadata(**changes)) == path
+
+
+def nested(levels: int, *, in_lists: bool) -> Any:
+    value: Any = "x"
+    for _ in range(levels):
+        value = [value] if in_lists else {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("in_lists", [False, True])
+@pytest.mark.parametrize("levels", [70, 600, 900])
+def test_metadata_that_is_nested_too_deeply_is_refused(levels: int, in_lists: bool) -> None:
+    deep = metadata(custom={"x": nested(levels, in_lists=in_lists)})
+    for read in (lambda: read_metadata(deep, NOW), lambda: adapter_path(deep)):
+        with pytest.raises(RegistrationRefused, match="more than 64 levels deep"):
+            read()
+
+
+@pytest.mark.parametrize("in_lists", [False, True])
+def test_a_mark_may_be_nested(in_lists: bool) -> None:
+    custom = {"x": nested(60, in_lists=in_lists)}
+    assert read_metadata(metadata(custom=custom), NOW).custom["x"].count("x") == 1
