@@ -17,9 +17,9 @@ from cli.printable import printable
 from cli.query_client import quieten_clients
 from cli.registry_reading import read_registry
 from cli.sync.pulling import Synced, pull
-from cli.sync.themisdb import SyncFailed, SyncSettings, ThemisDb
+from cli.sync.themisdb import SyncSettings, ThemisDb
 from cli.versions import whoever
-from schemas.errors import LorelayError, RegistryConflict
+from schemas.errors import LorelayError
 from streams.gateway.themis.shapes import figures
 from streams.kafka.settings import KafkaSettings
 
@@ -87,7 +87,7 @@ class _Run:
         while True:
             try:
                 await self.once()
-            except (SyncFailed, RegistryConflict) as error:
+            except LorelayError as error:  # ThemisDB or Kafka is away, others write
                 self._console.print(
                     f"[yellow]Note:[/] {escape(printable(str(error)))}", soft_wrap=True
                 )
