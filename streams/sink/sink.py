@@ -13,6 +13,11 @@ from typing import Final, Protocol
 
 import psycopg
 from aiokafka.errors import OffsetOutOfRangeError
+from psycopg.errors import (
+    IdleInTransactionSessionTimeout,
+    ReadOnlySqlTransaction,
+    TransactionTimeout,
+)
 
 from schemas.errors import ConfigurationError
 from streams.kafka.settings import KafkaSettings
@@ -22,6 +27,15 @@ from streams.sink.store import MetricsStore, SetBack
 
 _FIRST_DELAY_SECONDS: Final = 1.0
 _LONGEST_DELAY_SECONDS: Final = 30.0
+
+#: What passes. After a failover a server may take no writes yet, or the old one none any more;
+#: the time-outs end a connection as a restart does, though psycopg counts them as internal.
+_AWAY: Final = (
+    psycopg.OperationalError,
+    ReadOnlySqlTransaction,
+    IdleInTransactionSessionTimeout,
+    TransactionTimeout,
+)
 
 
 @dataclass(slots=True)
@@ -58,7 +72,7 @@ class MetricsSink:
         self._listener = listener
         self._sleep = sleep
         self._delay = _FIRST_DELAY_SECONDS
-        self._has_connected = False
+        self._has_written = False
         self.progress = Progress()
 
     async def run(self, *, once: bool = False) -> None:
@@ -71,9 +85,9 @@ class MetricsSink:
             try:
                 if await self._session(once):
                     return
-            except psycopg.OperationalError as error:
+            except _AWAY as error:
                 reason = _sentence(error)
-                if not self._has_connected:
+                if not self._has_written:
                     raise ConfigurationError(
                         f"PostgreSQL at {self._address} can't be used: {reason}"
                     ) from None
@@ -97,10 +111,10 @@ class MetricsSink:
             MetricsStore.open(self._address) as store,
             MetricsLog.open(self._settings) as log,
         ):
-            self._has_connected = True
             if store.made_tables:
                 self._listener.on_trouble(f"made the tables {', '.join(store.made_tables)}")
             ends = await self._take_up(store, log)
+            self._has_written = True
             while not log.has_grown:
                 if batches := await log.read():
                     new = await store.write(log.topic, batches)

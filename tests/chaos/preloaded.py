@@ -78,6 +78,11 @@ class PreloadedCommand(PreloadedProcess):
         self._files = [Path(self._printed.name) / name for name in ("output", "errors")]
         super().__init__(arguments, environment, folder, *self._files)
 
+    @property
+    def printed(self) -> str:
+        """What it has printed by now."""
+        return "".join(file.read_text(encoding="utf-8") for file in self._files)
+
     def completed(self, timeout: float) -> "subprocess.CompletedProcess[str]":
         """Its status and all that it has printed. Raises: subprocess.TimeoutExpired."""
         status = self.wait(timeout)

@@ -189,6 +189,48 @@ def test_a_database_that_goes_away_is_waited_for(
     assert PASSWORD not in said
 
 
+def set_read_only(database: Database, on: bool) -> None:
+    """As a standby is, and a primary that is one no more; who is connected has to come again."""
+    with database.server.connected("postgres") as connection:
+        for statement in (
+            f'ALTER DATABASE "{database.name}" SET default_transaction_read_only = {on}',
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = '{database.name}'",
+        ):
+            connection.execute(statement)  # type: ignore[arg-type]
+
+
+def test_a_database_that_takes_no_writes_after_a_failover_is_waited_for(
+    sinks: Sinks, database: Database, windows: Windows
+) -> None:
+    sink = sinks.follow()
+    windows.fill(16)
+    until(lambda: bool(database.rows("SELECT to_regclass('adapter_metrics')")[0][0]))
+    until(lambda: bool(database.rows("SELECT 1 FROM adapter_metrics")))
+    set_read_only(database, True)
+    windows.fill(16)
+    until(lambda: "read-only transaction" in without_spaces(sink.printed))
+    set_read_only(database, False)
+    total = sum(record.num_requests for record in windows.written)
+    until(lambda: database.rows(SUMS.format("adapter_version_metrics"))[0][0] == total)
+    assert_complete(database, windows)
+    os.kill(sink.pid, signal.SIGINT)
+    status, said = sinks.end(sink)
+    assert status == 0
+    assert "refuses" not in said
+
+
+def test_a_database_that_takes_no_writes_at_first_is_not_waited_for(
+    sinks: Sinks, database: Database, windows: Windows
+) -> None:
+    windows.fill(16)
+    sinks.catch_up()
+    set_read_only(database, True)
+    status, said = sinks.end(sinks.follow())
+    assert status == 2
+    assert "can't be used: cannot execute INSERT in a read-only transaction" in said
+
+
 def test_a_table_as_the_seed_has_it_is_used_as_it_is(
     sinks: Sinks, database: Database, windows: Windows
 ) -> None:
