@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from stat import S_IMODE
 from typing import Any, Final
 
 import orjson
@@ -70,9 +71,11 @@ def read_keys(path: Path) -> list[Key]:
 
 
 def change_keys(path: Path, change: Callable[[list[Key]], Sequence[Key]]) -> None:
-    """Replaces the file by what `change` makes of its keys; only its owner may read it.
+    """Replaces the file by what `change` makes of its keys.
 
-    One change at a time, and whole or not at all. Raises: ConfigurationError.
+    A new one only its owner may read; one that was there keeps its owner, group and mode, for the
+    gateway may run as somebody else than who changes it. One change at a time, and whole or not at
+    all. Raises: ConfigurationError.
     """
     try:
         with _lock(path.parent):
@@ -87,6 +90,8 @@ def _write(path: Path, content: bytes) -> None:
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with open(descriptor, "wb") as file:
+            if path.exists():
+                _keep_rights(path.stat(), descriptor)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -94,6 +99,13 @@ def _write(path: Path, content: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _keep_rights(old: os.stat_result, descriptor: int) -> None:
+    new = os.fstat(descriptor)
+    if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+        os.fchown(descriptor, old.st_uid, old.st_gid)
+    os.fchmod(descriptor, S_IMODE(old.st_mode))
 
 
 @contextmanager

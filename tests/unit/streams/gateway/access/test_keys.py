@@ -1,5 +1,6 @@
 """The file of keys, and what is read of it while it changes."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,20 @@ def test_a_key_is_kept_without_its_text_and_for_its_owner_alone(tmp_path: Path) 
     assert read_keys(file) == [key]
     assert text.removeprefix(f"lk-{key.id}-") not in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_keeps_its_owner_and_who_may_read_it(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    key, _ = make_key("clara", NOW)
+    change_keys(file, lambda keys: [key])
+    file.chmod(0o640)
+    if os.getuid() == 0:  # nobody else may give files away
+        os.chown(file, 65534, 65533)
+    before = file.stat()
+    change_keys(file, lambda keys: [replace(key, revoked_at=NOW)])
+    after = file.stat()
+    assert after.st_mode & 0o777 == 0o640
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
 
 
 def test_the_keyring_knows_a_key_once_it_is_in_the_file(tmp_path: Path) -> None:
