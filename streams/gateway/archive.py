@@ -1,7 +1,8 @@
 """Finds the answer of an earlier query by its id, whoever took the query."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from streams.kafka.writer_schemas import WriterSchemas
 
 #: Records that are read at once; the newest are read first.
 _BLOCK: Final = 2_000
+#: Of a block, so many are kept at a time.
+_HELD: Final = 16
 _AT_ONCE: Final = 2
 _WAITING: Final = 32
 _SECONDS: Final = 15.0
@@ -54,7 +57,7 @@ class Archive:
     async def find(self, query_id: str, tenant: str | None = None) -> Response | Pending | None:
         """The newest response to the id, or whether a query of that id is there.
 
-        With a tenant only where the query was his.
+        With a tenant those of his queries alone: others may use the same id.
 
         Raises: Overloaded, KafkaUnavailable, InternalError where it can't be read.
         """
@@ -88,16 +91,19 @@ class Archive:
 
         responses = await self._partitions(consumer, self._topics.responses)
         home = responses[partition_for(key, len(responses))]
-        if (found := await self._newest(consumer, [home], is_response)) is not None:
+        async for found in self._newest_first(consumer, [home], is_response):
             try:
                 response = await self._schemas.decode(Response, found.value or b"")
             except DecodeError as error:
                 raise InternalError(f"The answer is there, but can't be read: {error}") from error
             asked = await self._at(consumer, response.origin) if tenant is not None else None
-            return response if await self._is_of(tenant, asked) else None
+            if await self._is_of(tenant, asked):
+                return response
         queries = await self._partitions(consumer, self._topics.queries)
-        asked = await self._newest(consumer, queries, is_query)
-        return Pending() if asked is not None and await self._is_of(tenant, asked) else None
+        async for asked in self._newest_first(consumer, queries, is_query):
+            if await self._is_of(tenant, asked):
+                return Pending()
+        return None
 
     async def _is_of(self, tenant: str | None, asked: Any) -> bool:
         """Whether the query's record is that of the tenant; no tenant may see all."""
@@ -113,7 +119,10 @@ class Archive:
     async def _at(self, consumer: AIOKafkaConsumer, origin: Origin) -> Any:
         """The record at that place; None where it is not there any more."""
         place = TopicPartition(origin.topic, origin.partition)
-        return await _search(consumer, place, origin.offset, origin.offset + 1, lambda record: True)
+        offset = origin.offset
+        async for found in _newest_first(consumer, place, offset, offset + 1, lambda record: True):
+            return found
+        return None
 
     async def _partitions(self, consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
         await consumer._client.add_topic(topic)
@@ -122,13 +131,13 @@ class Archive:
             raise KafkaError(f"topic {topic} can't be seen")
         return [TopicPartition(topic, number) for number in sorted(numbers)]
 
-    async def _newest(
+    async def _newest_first(
         self,
         consumer: AIOKafkaConsumer,
         partitions: Sequence[TopicPartition],
         is_wanted: Callable[[Any], bool],
-    ) -> Any:
-        """The newest such record of the first partition that has one; None if none has."""
+    ) -> AsyncIterator[Any]:
+        """Such records of one partition after the other, of each the newest first."""
         since = int(self._now().timestamp() * 1000 - self._lookback_ms)
         firsts = await consumer.offsets_for_times(dict.fromkeys(partitions, since))
         ends = await consumer.end_offsets(partitions)
@@ -138,10 +147,8 @@ class Archive:
                 continue
             end = ends[partition]
             low = max(first.offset, end - most)
-            found = await _search(consumer, partition, low, end, is_wanted)
-            if found is not None:
-                return found
-        return None
+            async for found in _newest_first(consumer, partition, low, end, is_wanted):
+                yield found
 
     def _make_consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -154,25 +161,28 @@ class Archive:
         )
 
 
-async def _search(
+async def _newest_first(
     consumer: AIOKafkaConsumer,
     partition: TopicPartition,
     low: int,
     high: int,
     is_wanted: Callable[[Any], bool],
-) -> Any:
-    """The newest such record from `low` up to, and without, `high`; None if there is none."""
-    consumer.assign([partition])
+) -> AsyncIterator[Any]:
+    """Such records from `low` up to, and without, `high`, the newest first.
+
+    Between two of them the consumer may be used for another partition.
+    """
     while high > low:
         begin = max(low, high - _BLOCK)
+        consumer.assign([partition])
         consumer.seek(partition, begin)
-        newest = None
+        found: deque[Any] = deque(maxlen=_HELD)
         while await consumer.position(partition) < high:
             fetched = await consumer.getmany(partition, timeout_ms=200)
             for record in fetched.get(partition, ()):
                 if record.offset < high and is_wanted(record):
-                    newest = record
-        if newest is not None:
-            return newest
-        high = begin
-    return None
+                    found.append(record)
+        # Where there may have been more, they are read again.
+        high = found[0].offset if len(found) == _HELD else begin
+        while found:
+            yield found.pop()

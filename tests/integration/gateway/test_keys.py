@@ -10,7 +10,7 @@ import pytest
 
 from tests.chaos.fleet import ROOT
 from tests.chaos.preloaded import PreloadedCommand
-from tests.integration.gateway.system import LEGAL, RunningSystem
+from tests.integration.gateway.system import LEGAL, RunningSystem, eventually
 
 TOKEN = "a-token-of-the-tests"
 QUESTION = {"model": "base", "prompt": "x"}
@@ -75,6 +75,28 @@ def test_a_tenant_finds_his_own_answers_only(closed: RunningSystem, file: Path) 
         assert client.responses.retrieve(asked).output_text == "[base] mine"
     with client_of(closed, add(file, "covina")) as other, pytest.raises(openai.NotFoundError):
         other.responses.retrieve(asked)
+
+
+def test_others_who_use_the_same_id_hide_no_answer(closed: RunningSystem, file: Path) -> None:
+    # More of theirs than a search keeps at a time.
+    tenants = ["clara", *["covina"] * 20]
+    with (
+        client_of(closed, add(file, "clara")) as client,
+        client_of(closed, add(file, "nobody")) as other,
+    ):
+        with closed.nobody_answers():
+            queries = [
+                json.dumps({"id": "shared", "prompt": t, "tenant": t, "adapter": "base"}).encode()
+                for t in tenants
+            ]
+            closed.cluster.produce(closed.topics.queries, queries, key=b"shared")
+            assert client.responses.retrieve("shared").status == "in_progress"
+            with pytest.raises(openai.NotFoundError):
+                other.responses.retrieve("shared")
+        eventually(lambda: len(closed.responses("shared")) == len(tenants), "the answers")
+        assert client.responses.retrieve("shared").output_text == "[base] clara"
+        with pytest.raises(openai.NotFoundError):
+            other.responses.retrieve("shared")
 
 
 def test_more_than_a_key_allows_a_minute_is_refused(closed: RunningSystem, file: Path) -> None:
