@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,9 @@ _HELD: Final = 16
 _AT_ONCE: Final = 2
 _WAITING: Final = 32
 _SECONDS: Final = 15.0
+
+IsWanted = Callable[[Any], Awaitable[bool]]
+"""Told a record, whether it is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Archive:
                 consumer = self._make_consumer()
                 stack.push_async_callback(stop, consumer)
                 await consumer.start()
-                return await self._find(consumer, query_id.encode(), tenant)
+                return await self._find(consumer, query_id, tenant)
         except TimeoutError as error:
             raise Overloaded("The search for the answer took too long; try again.") from error
         except KafkaError as error:
@@ -80,14 +83,19 @@ class Archive:
             self._searches -= 1
 
     async def _find(
-        self, consumer: AIOKafkaConsumer, key: bytes, tenant: str | None
+        self, consumer: AIOKafkaConsumer, query_id: str, tenant: str | None
     ) -> Response | Pending | None:
-        def is_response(record: Any) -> bool:
+        key = query_id.encode()
+
+        async def is_response(record: Any) -> bool:
             return bool(record.key == key)
 
-        def is_query(record: Any) -> bool:
+        async def is_query(record: Any) -> bool:
             # One with a session has that for its key.
-            return record.key == key or ("ce_id", key) in record.headers
+            if record.key == key or ("ce_id", key) in record.headers:
+                return True
+            is_named = any(name == "ce_id" for name, _ in record.headers)
+            return not is_named and await self._has_id(record, query_id)
 
         responses = await self._partitions(consumer, self._topics.responses)
         home = responses[partition_for(key, len(responses))]
@@ -105,6 +113,17 @@ class Archive:
                 return Pending()
         return None
 
+    async def _has_id(self, asked: Any, query_id: str) -> bool:
+        """Whether the record is a query of that id, which its key and headers don't tell."""
+        value, place = asked.value or b"", str(Origin(asked.topic, asked.partition, asked.offset))
+        if query_id.encode() not in value and query_id != place:
+            return False
+        try:
+            query = await self._schemas.decode(Query, value)
+        except DecodeError:
+            return False
+        return query_id == (query.id or place)
+
     async def _is_of(self, tenant: str | None, asked: Any) -> bool:
         """Whether the query's record is that of the tenant; no tenant may see all."""
         if tenant is None:
@@ -120,7 +139,7 @@ class Archive:
         """The record at that place; None where it is not there any more."""
         place = TopicPartition(origin.topic, origin.partition)
         offset = origin.offset
-        async for found in _newest_first(consumer, place, offset, offset + 1, lambda record: True):
+        async for found in _newest_first(consumer, place, offset, offset + 1, _is_there):
             return found
         return None
 
@@ -135,7 +154,7 @@ class Archive:
         self,
         consumer: AIOKafkaConsumer,
         partitions: Sequence[TopicPartition],
-        is_wanted: Callable[[Any], bool],
+        is_wanted: IsWanted,
     ) -> AsyncIterator[Any]:
         """Such records of one partition after the other, of each the newest first."""
         since = int(self._now().timestamp() * 1000 - self._lookback_ms)
@@ -166,7 +185,7 @@ async def _newest_first(
     partition: TopicPartition,
     low: int,
     high: int,
-    is_wanted: Callable[[Any], bool],
+    is_wanted: IsWanted,
 ) -> AsyncIterator[Any]:
     """Such records from `low` up to, and without, `high`, the newest first.
 
@@ -180,9 +199,13 @@ async def _newest_first(
         while await consumer.position(partition) < high:
             fetched = await consumer.getmany(partition, timeout_ms=200)
             for record in fetched.get(partition, ()):
-                if record.offset < high and is_wanted(record):
+                if record.offset < high and await is_wanted(record):
                     found.append(record)
         # Where there may have been more, they are read again.
         high = found[0].offset if len(found) == _HELD else begin
         while found:
             yield found.pop()
+
+
+async def _is_there(record: Any) -> bool:
+    return True

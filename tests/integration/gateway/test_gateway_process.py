@@ -128,6 +128,20 @@ def fetched(client: httpx.Client, query_id: str) -> str | None:
     return text
 
 
+@pytest.mark.parametrize("name", ["in-the-query", None])
+def test_a_query_without_a_key_is_known_by_its_id_or_else_its_place(
+    system: RunningSystem, name: str | None
+) -> None:
+    query = json.dumps({"id": name, "prompt": "x", "adapter": "base"}).encode()
+    with system.http() as client:
+        with system.nobody_answers():
+            (offset,) = system.cluster.produce(system.topics.queries, [query], partition=0)
+            query_id = name or f"{system.topics.queries}-0-{offset}"
+            pending = client.get(f"/v1/responses/{query_id}")
+            assert (pending.status_code, pending.json()["status"]) == (202, "in_progress")
+        assert eventually(lambda: fetched(client, query_id), "the answer") == "[base] x"
+
+
 def test_an_id_that_is_under_way_or_cancelled_is_taken(system: RunningSystem) -> None:
     with system.openai(max_retries=0) as client:
         with system.nobody_answers(), asking(system, "twice"):
