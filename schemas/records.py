@@ -87,6 +87,7 @@ class Cancel(Record):
     query_id: str
     reason: str | None = None
     created_at: datetime | None = None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

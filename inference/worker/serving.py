@@ -39,6 +39,7 @@ from schemas.records import (
     BASE,
     PREVIOUS,
     AdapterVersion,
+    Cancel,
     InferenceRequest,
     Origin,
     Query,
@@ -48,7 +49,7 @@ from schemas.records import (
 from schemas.topics import Topics
 from streams.interruption import Interruption
 from streams.kafka.answers import error_response, response_outputs
-from streams.kafka.cancels import Cancellations
+from streams.kafka.cancels import Cancellations, takes_back
 from streams.kafka.consumer import ExactlyOnceConsumer
 from streams.kafka.dead_letters.letter import dead_letter
 from streams.kafka.output import Output, event_headers
@@ -74,7 +75,7 @@ class _Work:
     interruption: Interruption = field(default_factory=Interruption)
     trace: Trace = UNTOLD
     began_at: float = field(default_factory=perf_counter)
-    query_id: str | None = None
+    query: Query | None = None
     is_running: bool = False
     overtakes: bool = False
     loads: Collection[str] = ()
@@ -146,10 +147,10 @@ class Serving:
             if work := self._works.get((partition, offset)):
                 work.task.cancel()
 
-    def cancel(self, query_id: str, error: Cancelled) -> None:
-        """Ends the query with the error, whether it waits or runs."""
+    def cancel(self, cancel: Cancel, error: Cancelled) -> None:
+        """Ends its query with the error, whether that waits or runs."""
         for work in tuple(self._works.values()):
-            if work.query_id == query_id:
+            if work.query is not None and takes_back(cancel, work.query):
                 work.interruption.end(error)
 
     def end_running(self, error: RequestError) -> None:
@@ -203,7 +204,7 @@ class Serving:
     async def _ending(
         self, record: Record, request: InferenceRequest, work: _Work
     ) -> Sequence[Output]:
-        work.query_id = request.query.id
+        work.query = request.query
         deadline = self._call_at_deadline(request, work)
         try:
             return await self._answer(record, request, work)
@@ -229,7 +230,7 @@ class Serving:
     async def _answer(
         self, record: Record, request: InferenceRequest, work: _Work
     ) -> Sequence[Output]:
-        self._cancellations.check(request.query.id)
+        self._cancellations.check(request.query)
         check_deadline(request, self._now())
         check_deaths(self._journal.deaths(record))
         with work.interruption.interruptible():

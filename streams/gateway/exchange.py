@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.codec import Codec
 from schemas.errors import Cancelled, DecodeError, InternalError, Overloaded, UnknownSchema
-from schemas.records import Chunk, Query, Record, Response
+from schemas.records import Cancel, Chunk, Query, Record, Response
 from schemas.topics import Topics
 from streams.gateway.asked import Asked
 from streams.gateway.chunks import Chunks
@@ -92,7 +92,7 @@ class Exchange:
         except (Cancelled, asyncio.CancelledError) as error:
             if asked.response is None:
                 reason = str(error) if isinstance(error, Cancelled) else "the request was dropped"
-                self._start(self._cancel(asked.query_id, reason))
+                self._start(self._cancel(asked, reason))
             raise
         finally:
             expiry.cancel()
@@ -160,7 +160,7 @@ class Exchange:
         if len(self._under_way) >= self._most:
             raise Overloaded(f"{self._most:,} queries are under way here, as many as are allowed.")
         try:
-            self._cancellations.check(asked.query_id)
+            self._cancellations.check(query)
         except Cancelled as error:
             raise DuplicateId(
                 f"A query of the id {asked.query_id} was cancelled within the last hour: choose "
@@ -204,12 +204,14 @@ class Exchange:
         if is_reply:
             asked.end(InternalError("The answer can't be read by this gateway's version."))
 
-    async def _cancel(self, query_id: str, reason: str) -> None:
+    async def _cancel(self, asked: Asked, reason: str) -> None:
         self.metrics.count_cancel()
         try:
-            await self._sender.cancel(query_id, reason, self._now())
+            await self._sender.cancel(
+                Cancel(asked.query_id, reason, self._now(), asked.query.tenant)
+            )
         except KafkaError as error:
-            log.warning("%s could not be taken back: %r", query_id, error)
+            log.warning("%s could not be taken back: %r", asked.query_id, error)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

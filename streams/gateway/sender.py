@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
@@ -70,11 +69,11 @@ class Sender:
                 f"The query could not be written to Kafka ({type(error).__name__})."
             ) from error
 
-    async def cancel(self, query_id: str, reason: str, now: datetime) -> None:
+    async def cancel(self, cancel: Cancel) -> None:
         """Takes a query back. Raises: KafkaError."""
-        value = self._codec.encode(Cancel(query_id, reason, now))
-        headers = event_headers("Cancel", query_id, self._source)
-        await self._write(self._topics.cancels, value, query_id.encode(), headers)
+        value = self._codec.encode(cancel)
+        headers = event_headers("Cancel", cancel.query_id, self._source)
+        await self._write(self._topics.cancels, value, cancel.query_id.encode(), headers)
 
     async def feedback(self, feedback: Feedback) -> None:
         """Writes what somebody thought of an answer. Raises: KafkaUnavailable, RecordTooLarge."""

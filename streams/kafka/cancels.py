@@ -9,7 +9,7 @@ from typing import Final
 
 from schemas.codec import Codec
 from schemas.errors import Cancelled, DecodeError
-from schemas.records import Cancel
+from schemas.records import Cancel, Query
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.table import TableReader
 
@@ -22,16 +22,17 @@ _REMEMBERED: Final = timedelta(hours=1)
 
 
 class Cancellations:
-    """The queries that nobody wants an answer to any more, by their ids."""
+    """The queries that nobody wants an answer to any more, by their ids and tenants."""
 
     def __init__(
         self, settings: KafkaSettings, codec: Codec, *, clock: Callable[[], float] = monotonic
     ) -> None:
         self._codec = codec
         self._clock = clock
-        self._on_cancel: Callable[[str, Cancelled], None] = lambda query_id, error: None
-        #: By query, when it arrived (the clock's seconds) and what it ends with; the oldest first.
-        self._known: OrderedDict[str, tuple[float, Cancelled]] = OrderedDict()
+        self._on_cancel: Callable[[Cancel, Cancelled], None] = lambda cancel, error: None
+        #: By id and tenant, when it arrived (the clock's seconds) and why; the oldest first. Not
+        #: the error itself: one that was raised holds on to all that it has passed.
+        self._known: OrderedDict[tuple[str, str | None], tuple[float, str]] = OrderedDict()
         self._reader = TableReader(
             settings,
             [settings.topics.cancels],
@@ -39,8 +40,8 @@ class Cancellations:
             since=datetime.now(UTC) - _REMEMBERED,
         )
 
-    def listen(self, on_cancel: Callable[[str, Cancelled], None]) -> None:
-        """Whom to tell of a cancel: its query's id, and the error that the query ends with."""
+    def listen(self, on_cancel: Callable[[Cancel, Cancelled], None]) -> None:
+        """Whom to tell of a cancel, and of the error that its query ends with."""
         self._on_cancel = on_cancel
 
     async def start(self) -> None:
@@ -51,12 +52,14 @@ class Cancellations:
         """Ends following."""
         await self._reader.stop()
 
-    def check(self, query_id: str | None) -> None:
+    def check(self, query: Query) -> None:
         """Raises: Cancelled where the query was taken back."""
         self._forget()
-        known = self._known.get(query_id) if query_id else None
-        if known is not None:
-            raise known[1].with_traceback(None)
+        if not query.id:
+            return
+        for tenant in (None, query.tenant):
+            if (known := self._known.get((query.id, tenant))) is not None:
+                raise Cancelled(known[1])
 
     def _on_record(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
         if value is None:
@@ -67,11 +70,12 @@ class Cancellations:
             log.error("%s@%d cancels nothing: %s", topic, offset, error)
             return
         why = f": {cancel.reason}" if cancel.reason else "."
-        ending = Cancelled(f"The query was cancelled{why}")
-        self._known.pop(cancel.query_id, None)
-        self._known[cancel.query_id] = (self._clock(), ending)
+        ending = f"The query was cancelled{why}"
+        taken_back = cancel.query_id, cancel.tenant
+        self._known.pop(taken_back, None)
+        self._known[taken_back] = self._clock(), ending
         self._forget()
-        self._on_cancel(cancel.query_id, ending)
+        self._on_cancel(cancel, Cancelled(ending))
 
     def _forget(self) -> None:
         """Drops those that are too old, or too many."""
@@ -81,3 +85,8 @@ class Cancellations:
             if arrived_at >= oldest and len(self._known) <= _MOST:
                 break
             self._known.popitem(last=False)
+
+
+def takes_back(cancel: Cancel, query: Query) -> bool:
+    """Whether it is that query which the cancel means."""
+    return cancel.query_id == query.id and cancel.tenant in (None, query.tenant)

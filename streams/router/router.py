@@ -131,7 +131,7 @@ class Router:
             self._validate(item)
             sent_at = from_timestamp(int(message.timestamp * 1000))
             item.query = completed(item.query, origin, sent_at)
-            self._cancellations.check(item.query.id)
+            self._cancellations.check(item.query)
             check_deadline(item.query, self._now())
         except DecodeError as error:
             item.query = Query(id=claimed_id(message.value or b""))

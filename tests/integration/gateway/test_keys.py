@@ -4,6 +4,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -40,8 +41,8 @@ def add(file: Path, tenant: str, *options: str) -> str:
     return lorelay("add", tenant, "--file", str(file), *options)
 
 
-def client_of(system: RunningSystem, key: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{system.url('gateway-3')}/v1", api_key=key, max_retries=0)
+def client_of(system: RunningSystem, key: str, gateway: str = "gateway-3") -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{system.url(gateway)}/v1", api_key=key, max_retries=0)
 
 
 def test_a_key_lets_its_tenant_ask_at_his_priority(closed: RunningSystem, file: Path) -> None:
@@ -97,6 +98,30 @@ def test_others_who_use_the_same_id_hide_no_answer(closed: RunningSystem, file: 
         assert client.responses.retrieve("shared").output_text == "[base] clara"
         with pytest.raises(openai.NotFoundError):
             other.responses.retrieve("shared")
+
+
+def test_others_who_use_the_same_id_take_nothing_back(closed: RunningSystem, file: Path) -> None:
+    closed.start_gateway("gateway-4", LORELAY_GATEWAY_KEYS=str(file))
+    order: dict[str, Any] = {"model": "base", "prompt": "x", "extra_body": {"id": "order-77"}}
+    with (
+        client_of(closed, add(file, "clara")) as client,
+        client_of(closed, add(file, "covina"), "gateway-4") as other,
+        ThreadPoolExecutor() as threads,
+    ):
+        with closed.nobody_answers():
+            waiting = threads.submit(client.completions.create, **order)
+            closed.await_query("order-77")
+            with pytest.raises(openai.APITimeoutError):
+                other.completions.create(**order, timeout=2.0)
+            cancel = eventually(
+                lambda: next((c for c in closed.cancels() if c.query_id == "order-77"), None),
+                "the cancel",
+            )
+            assert cancel.tenant == "covina"
+        assert waiting.result().choices[0].text == "[base] x"
+        assert client.completions.create(**order).choices[0].text == "[base] x"
+        with pytest.raises(openai.ConflictError, match="cancelled within the last hour"):
+            other.completions.create(**order)
 
 
 def test_more_than_a_key_allows_a_minute_is_refused(closed: RunningSystem, file: Path) -> None:
