@@ -2,8 +2,10 @@
 
 import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 from types import TracebackType
 from typing import Self
 
@@ -18,24 +20,19 @@ class Output:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.has_begun = path.exists()
+        self.has_begun = False
         self.done: set[str] = set()
         self.failures = 0
 
     def __enter__(self) -> Self:
         """Raises: ConfigurationError where it can't be written, or has something else in it."""
-        try:
+        with self._told():
+            self.has_begun = self._path.exists()
             self._file = self._path.open("a+b", buffering=0)
-        except OSError as error:
-            raise ConfigurationError(
-                f"{self._path} can't be written ({error.strerror})."
-            ) from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._take_up()
-        except BlockingIOError as error:
-            self._file.close()
-            raise ConfigurationError(f"Another command writes to {self._path} now.") from error
+            with self._told():
+                self._lock()
+                self._take_up()
         except BaseException:
             self._file.close()
             raise
@@ -47,15 +44,43 @@ class Output:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with suppress(OSError):
+        with self._file, self._told() if error is None else suppress(OSError):
             os.fsync(self._file.fileno())
-        self._file.close()
 
     def write(self, name: str, line: bytes) -> None:
-        """Adds a line, whose id is `name`."""
-        self._file.write(line)
+        """Adds a line, whose id is `name`, or nothing of it. Raises: ConfigurationError."""
+        with self._told():
+            self._add(line)
         self.done.add(name)
         self.failures += is_failure(line)
+
+    def _add(self, line: bytes) -> None:
+        whole = self._file.seek(0, os.SEEK_END)
+        rest = memoryview(line)
+        try:
+            # A disk takes what it has room for, and says only then that it is full.
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._file.truncate(whole)
+            raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self._path} can't be written ({error.strerror})."
+            ) from error
+
+    def _lock(self) -> None:
+        if not S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            raise ConfigurationError(f"{self._path} can't be written: it is no file.")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(f"Another command writes to {self._path} now.") from error
 
     def _take_up(self) -> None:
         """Reads what is there, and cuts off a last line that was not written to its end."""

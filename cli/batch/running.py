@@ -54,7 +54,8 @@ class Batch:
     async def run(self, lines: Iterable[Line | BadLine], names: Iterable[str]) -> None:
         """Returns when every line has its answer; `names` are the ids of all of them.
 
-        Raises: KafkaError, ConnectionLost, AccessRefused.
+        Raises: KafkaError, ConnectionLost, AccessRefused; ConfigurationError where the output
+        can't be written.
         """
         settings = self._plan.settings
         async with AsyncExitStack() as parts:

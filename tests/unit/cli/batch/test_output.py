@@ -1,6 +1,10 @@
 """The file of answers, over the deaths of its writers."""
 
 import json
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,17 @@ from schemas.errors import ConfigurationError
 def line(name: str, status: int = 200) -> bytes:
     content = {"id": name, "custom_id": name, "response": {"status_code": status}, "error": None}
     return json.dumps(content).encode() + b"\n"
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file takes more bytes within the block, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_writer_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
@@ -57,3 +72,29 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path, content: str) ->
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="can't be written"):
         Output(tmp_path).__enter__()
+
+
+@pytest.mark.parametrize("fitting", [0, 1, 40, len(line("b", 404)) - 1])
+def test_a_line_that_the_disk_has_no_room_for_is_told_and_is_not_done(
+    tmp_path: Path, fitting: int
+) -> None:
+    path = tmp_path / "out"
+    with Output(path) as output:
+        output.write("a", line("a"))
+        with (
+            room_for(len(line("a")) + fitting),
+            pytest.raises(ConfigurationError, match=r"out can't be written \(File too large\)"),
+        ):
+            output.write("b", line("b", 404))
+        assert (output.done, output.failures) == ({"a"}, 0)
+        assert path.read_bytes() == line("a")
+        output.write("c", line("c"))
+    with Output(path) as output:
+        assert output.done == {"a", "c"}
+
+
+def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(ConfigurationError, match="it is no file"):
+            Output(path).__enter__()
