@@ -1,6 +1,7 @@
 """`lorelay batch`."""
 
 import asyncio
+import os.path
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -59,6 +60,8 @@ def batch(
     plan = Plan(KafkaSettings(), at_once, timeout, _since(source))
     console = Console(stderr=True, highlight=False)
     name = _name(source, run)
+    if os.path.exists(target) and source.samefile(target):
+        raise ConfigurationError(f"{source} has the requests: name another file for the answers.")
     with Output(target) as output:
         ids = {line.id for line in _lines(source, name)}
         before = len(output.done & ids)

@@ -25,6 +25,10 @@ _KINDS: Final[dict[str, tuple[Kind, type[AskedChat] | type[AskedCompletion]]]] =
     "/v1/completions": ("completion", AskedCompletion),
 }
 _MOST_CHARS: Final = 1_000_000
+_REQUEST: Final = "batch-"
+_BAD_LINE: Final = "bad-line-"
+#: Of a line of the output.
+_BEGINNINGS: Final = tuple(b'{"id":"' + kind.encode() for kind in (_REQUEST, _BAD_LINE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def read_lines(lines: Iterable[bytes], batch: str) -> Iterator[Line | BadLine]:
                 raise ValueError(f"custom_id {line.custom_id!r} was there before")
         except ValueError as error:
             name = sha256(f"{batch}\n{number}".encode()).hexdigest()[:32]
-            yield BadLine(f"bad-line-{name}", f"line {number}: {error}")
+            yield BadLine(f"{_BAD_LINE}{name}", f"line {number}: {error}")
             continue
         seen.add(line.custom_id)
         yield line
@@ -86,7 +90,7 @@ def _read(text: bytes, batch: str) -> Line:
     if not isinstance(body, dict):
         raise ValueError("body is missing, or is no object")
     name = sha256(f"{batch}\n{custom_id}".encode(errors="surrogatepass")).hexdigest()[:32]
-    return Line(f"batch-{name}", custom_id, url, body)
+    return Line(f"{_REQUEST}{name}", custom_id, url, body)
 
 
 class Questions:
@@ -161,6 +165,11 @@ def _answered(line: Line, status: int, body: dict[str, Any]) -> bytes:
 def _line(name: str, custom_id: str | None, response: Any, error: Any) -> bytes:
     content = {"id": name, "custom_id": custom_id, "response": response, "error": error}
     return orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def may_begin_a_line(text: bytes) -> bool:
+    """Whether a writer of such lines may have been killed when it had written just this."""
+    return any(text[: len(start)] == start[: len(text)] for start in _BEGINNINGS)
 
 
 def is_failure(line: bytes) -> bool:

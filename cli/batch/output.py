@@ -11,7 +11,7 @@ from typing import Self
 
 import orjson
 
-from cli.batch.lines import is_failure
+from cli.batch.lines import is_failure, may_begin_a_line
 from schemas.errors import ConfigurationError
 
 
@@ -88,14 +88,19 @@ class Output:
         whole = 0
         for number, line in enumerate(self._file, 1):
             if not line.endswith(b"\n"):
-                break
+                if not may_begin_a_line(line):
+                    raise self._foreign(number)
+                self._file.truncate(whole)
+                return
             try:
                 name = orjson.loads(line)["id"]
                 self.failures += is_failure(line)
             except (ValueError, KeyError, TypeError) as error:
-                raise ConfigurationError(
-                    f"Line {number} of {self._path} is no answer of a batch: name another file."
-                ) from error
+                raise self._foreign(number) from error
             self.done.add(name)
             whole += len(line)
-        self._file.truncate(whole)
+
+    def _foreign(self, number: int) -> ConfigurationError:
+        return ConfigurationError(
+            f"Line {number} of {self._path} is no answer of a batch: name another file."
+        )
