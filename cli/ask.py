@@ -102,17 +102,19 @@ async def _answer(
     console = Console(stderr=True, highlight=False)
     spinner = nullcontext() if query.stream else console.status("Waiting for the answer")
     async with QueryClient(settings, query_id=query.id, chunks=query.stream) as client:
-        answer = await client.send(query, on_chunk)
-        with spinner:
-            await asyncio.wait([answer], timeout=min(seconds, _PATIENCE_SECONDS))
-            if not answer.done() and seconds > _PATIENCE_SECONDS:
-                console.print(f"Still waiting. {_why(settings)}", style="dim", soft_wrap=True)
-                await asyncio.wait([answer], timeout=seconds - _PATIENCE_SECONDS)
-        if not answer.done():
-            raise NoAnswer(f"No answer within {seconds:g} s. {_why(settings)}")
-        if query.stream and query.id and answer.result().response.error is None:
-            await client.last_chunk(query.id, _LAST_CHUNK_SECONDS)
-        return answer.result()
+        now = asyncio.get_running_loop().time
+        until = now() + seconds
+        async with client.asking(query, until, on_chunk) as answer:
+            with spinner:
+                await asyncio.wait([answer], timeout=min(until - now(), _PATIENCE_SECONDS))
+                if not answer.done() and until > now():
+                    console.print(f"Still waiting. {_why(settings)}", style="dim", soft_wrap=True)
+                    await asyncio.wait([answer], timeout=until - now())
+            if not answer.done():
+                raise NoAnswer(f"No answer within {seconds:g} s. {_why(settings)}")
+            if query.stream and query.id and answer.result().response.error is None:
+                await client.last_chunk(query.id, _LAST_CHUNK_SECONDS)
+    return answer.result()
 
 
 def _why(settings: KafkaSettings) -> str:

@@ -65,9 +65,10 @@ async def _by_topic(queries: QueryClient, text: str, stream: bool) -> Waited:
 
     query = Query(id=str(uuid_utils.uuid7()), prompt=text, stream=stream)
     assert query.id is not None
-    answer = await (await queries.send(query, on_chunk if stream else None))
+    waiting = await queries.send(query, on_chunk if stream else None)
+    answer = await waiting
     ended = perf_counter()
-    queries.forget(query.id)
+    queries.forget(query.id, waiting)
     assert answer.response.error is None, answer.response.error
     return ((first or ended) - begun) * 1000, (ended - begun) * 1000
 

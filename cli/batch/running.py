@@ -124,7 +124,7 @@ class _Asker:
         except TimeoutError:
             return unanswered(line, f"No answer came within {seconds:g} s.")
         finally:
-            self._client.forget(line.id)
+            self._client.forget(line.id, waiting)
 
     async def _send(self, line: Line) -> "tuple[asyncio.Future[Answer], float]":
         query = self._questions.query(line, datetime.now(UTC))

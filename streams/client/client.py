@@ -70,18 +70,13 @@ class Client:
         is there, but can't be read.
         """
         query, limit = self._query(question, seconds, options)
-        assert query.id is not None
-        try:
-            waiting = await self._queries.send(query)
-            async with asyncio.timeout(limit):
-                response = (await waiting).response
-        except (TimeoutError, asyncio.CancelledError) as error:
-            await asyncio.shield(self._queries.take_back(query.id))
-            if isinstance(error, TimeoutError):
+        until = asyncio.get_running_loop().time() + limit
+        async with self._queries.asking(query, until) as waiting:
+            try:
+                async with asyncio.timeout_at(until):
+                    response = (await waiting).response
+            except TimeoutError as error:
                 raise NoAnswer(f"No answer within {limit:g} s.") from error
-            raise
-        finally:
-            self._queries.forget(query.id)
         if response.error is not None:
             raise AnsweredWithError(response)
         return response

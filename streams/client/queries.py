@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -17,9 +17,10 @@ from schemas.json_form import to_json
 from schemas.records import Cancel, Chunk, Feedback, Query, Record, Response
 from schemas.topics import MAX_QUERY_BYTES
 from schemas.validation import validate_query
-from streams.client.failures import ConnectionLost
+from streams.client.failures import ConnectionLost, NoAnswer
 from streams.client.troubles import no_topic, unreachable
-from streams.kafka.access import refusal
+from streams.kafka import producers
+from streams.kafka.access import AccessRefused, refusal
 from streams.kafka.consumers import stop
 from streams.kafka.output import Headers, event_headers
 from streams.kafka.settings import KafkaSettings
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 _FETCH_WAIT_MS = 100
 _SOURCE = "lorelay-client"
+#: Kafka takes a record within milliseconds. aiokafka would try for ever where it does not.
+_TAKE_BACK_SECONDS = 5.0
+_STOP_SECONDS = 5.0
 
 R = TypeVar("R", bound=Record)
 
@@ -89,7 +93,7 @@ class QueryClient(Assembly):
             max_request_size=self._settings.max_record_bytes,
             **self._settings.client_kwargs(),
         )
-        parts.push_async_callback(self._producer.stop)
+        parts.push_async_callback(producers.stop, self._producer, _STOP_SECONDS)
         parts.push_async_callback(self._stop_schemas)
         try:
             await asyncio.gather(self._consumer.start(), self._producer.start())
@@ -111,21 +115,34 @@ class QueryClient(Assembly):
         It fails with a DecodeError where the answer can't be read. Raises: InvalidRequest or
         RecordTooLarge before anything is sent, AccessRefused, ConnectionLost.
         """
-        validate_query(query, self._topics)
-        if query.id is None:
-            raise ValueError("a query without an id can't be told from others")
-        payload = _encoded(query)
-        if len(payload) > MAX_QUERY_BYTES:
-            raise RecordTooLarge(len(payload), MAX_QUERY_BYTES)
-        answer = self.expect(query.id, on_chunk)
-        key = (query.session or query.id).encode()
+        query_id, payload = self._checked(query)
+        answer = self.expect(query_id, on_chunk)
         try:
-            headers = event_headers("Query", query.id, _SOURCE)
-            await self._write(self._topics.queries, payload, key, headers)
-        except LorelayError:
-            self.forget(query.id)
+            await self._write_query(query_id, query.session, payload)
+        except BaseException:
+            self.forget(query_id, answer)
             raise
         return answer
+
+    @asynccontextmanager
+    async def asking(
+        self, query: Query, until: float, on_chunk: Callable[[Chunk], None] | None = None
+    ) -> "AsyncIterator[asyncio.Future[Answer]]":
+        """Sends a query, as `send` does, until that time of the loop at the latest.
+
+        Where the block ends without its answer, it is taken back. Raises: NoAnswer where it was
+        not sent in time; and as `send`.
+        """
+        query_id, payload = self._checked(query)
+        answer = self.expect(query_id, on_chunk)
+        try:
+            await self._write_until(until, query_id, query.session, payload)
+            yield answer
+        except (AccessRefused, ConnectionLost):
+            self.forget(query_id, answer)
+            raise
+        finally:
+            await self._leave(query_id, answer)
 
     def expect(
         self, query_id: str, on_chunk: Callable[[Chunk], None] | None = None
@@ -140,20 +157,33 @@ class QueryClient(Assembly):
         self._pending[query_id] = _Pending(answer, perf_counter(), on_chunk)
         return answer
 
-    def forget(self, query_id: str) -> None:
-        """Nobody waits any more for what comes of that query."""
-        self._pending.pop(query_id, None)
+    def forget(self, query_id: str, answer: "asyncio.Future[Answer]") -> bool:
+        """Nobody waits any more for what comes of that query; False if nobody did before."""
+        pending = self._pending.get(query_id)
+        if pending is None or pending.answer is not answer:
+            return False
+        del self._pending[query_id]
+        return True
 
     async def cancel(self, cancel: Cancel) -> None:
         """Takes a query back. Raises: InvalidRequest, AccessRefused, ConnectionLost."""
         payload = _encoded(cancel)
         await self._write(self._topics.cancels, payload, cancel.query_id.encode())
 
-    async def take_back(self, query_id: str) -> None:
+    async def _leave(self, query_id: str, answer: "asyncio.Future[Answer]") -> None:
+        """Takes a query back whose answer has not come."""
+        is_answered = answer.done() and not answer.cancelled()
+        if self.forget(query_id, answer) and not is_answered:
+            await asyncio.shield(self._take_back(query_id))
+
+    async def _take_back(self, query_id: str) -> None:
         """Cancels the query of somebody who waits no more; if that fails, it is answered yet."""
         reason = "nobody waits for the answer any more"
         try:
-            await self.cancel(Cancel(query_id, reason, datetime.now(UTC)))
+            async with asyncio.timeout(_TAKE_BACK_SECONDS):
+                await self.cancel(Cancel(query_id, reason, datetime.now(UTC)))
+        except TimeoutError:
+            log.warning("%s could not be taken back within %g s", query_id, _TAKE_BACK_SECONDS)
         except LorelayError as error:
             log.warning("%s could not be taken back: %s", query_id, error)
 
@@ -172,6 +202,32 @@ class QueryClient(Assembly):
                 async with asyncio.timeout(seconds):
                     await pending.is_streamed.wait()
 
+    def _checked(self, query: Query) -> tuple[str, bytes]:
+        """Its id and its record. Raises: InvalidRequest, RecordTooLarge."""
+        validate_query(query, self._topics)
+        if query.id is None:
+            raise ValueError("a query without an id can't be told from others")
+        payload = _encoded(query)
+        if len(payload) > MAX_QUERY_BYTES:
+            raise RecordTooLarge(len(payload), MAX_QUERY_BYTES)
+        return query.id, payload
+
+    async def _write_until(
+        self, until: float, query_id: str, session: str | None, payload: bytes
+    ) -> None:
+        try:
+            async with asyncio.timeout_at(until):
+                await self._write_query(query_id, session, payload)
+        except TimeoutError as error:
+            raise NoAnswer(
+                "Kafka did not confirm the query in time. It may have been sent all the same, and "
+                "is taken back as far as that is possible."
+            ) from error
+
+    async def _write_query(self, query_id: str, session: str | None, payload: bytes) -> None:
+        headers = event_headers("Query", query_id, _SOURCE)
+        await self._write(self._topics.queries, payload, (session or query_id).encode(), headers)
+
     async def _write(self, topic: str, payload: bytes, key: bytes, headers: Headers = ()) -> None:
         try:
             await self._producer.send_and_wait(topic, payload, key=key, headers=list(headers))
@@ -182,6 +238,8 @@ class QueryClient(Assembly):
 
     async def _listen(self) -> None:
         """Takes the end of the partitions to read as the beginning."""
+        # Looked up now, so that a query may be taken back where the cluster stops answering.
+        self._producer.client.add_topic(self._topics.cancels)
         existing = await self._consumer.topics()
         for topic in (self._topics.queries, *self._read_topics):
             if topic not in existing:

@@ -24,20 +24,14 @@ class Stream:
 
     async def __aiter__(self) -> AsyncIterator[str]:
         """Whoever leaves early takes the query back. Raises: StreamBroken, and as Client.ask."""
-        try:
-            waiting = await self._queries.send(self._query, self._on_chunk)
+        until = asyncio.get_running_loop().time() + self._seconds
+        async with self._queries.asking(self._query, until, self._on_chunk) as waiting:
             waiting.add_done_callback(lambda _: self._news.set())
-            deadline = asyncio.get_running_loop().time() + self._seconds
             while not waiting.done():
-                await self._news_until(deadline)
+                await self._news_until(until)
                 if text := self._text.take():
                     yield text
-            self.response = waiting.result().response
-        except (NoAnswer, asyncio.CancelledError, GeneratorExit):
-            await self._queries.take_back(self.query_id)
-            raise
-        finally:
-            self._queries.forget(self.query_id)
+        self.response = waiting.result().response
         if text := self._rest(self.response):
             yield text
 
@@ -45,9 +39,9 @@ class Stream:
         self._text.add(chunk)
         self._news.set()
 
-    async def _news_until(self, deadline: float) -> None:
+    async def _news_until(self, until: float) -> None:
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(until):
                 await self._news.wait()
         except TimeoutError as error:
             raise NoAnswer(f"No answer within {self._seconds:g} s.") from error

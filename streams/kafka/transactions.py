@@ -32,6 +32,7 @@ from aiokafka.structs import OffsetAndMetadata, RecordMetadata
 from streams.kafka.doubt import Doubt
 from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
+from streams.kafka.producers import abandon, expect_error, expect_errors
 from streams.kafka.settings import (
     TRANSACTION_PATIENCE_SECONDS,
     TRANSACTION_TIMEOUT_MS,
@@ -251,13 +252,13 @@ class PartitionTransactions:
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        _expect_errors(producer)
+        expect_errors(producer)
         try:
             async with asyncio.timeout(_STOP_SECONDS):
                 await producer.stop()
         except Exception as error:  # whatever it is: what this partition had is to be kept
             log.warning("%s: producer did not stop cleanly: %r", self._partition, error)
-            await _abandon(producer)
+            await abandon(producer)
 
     async def _partitions(self, topics: Collection[str]) -> dict[str, int]:
         """How many partitions each topic has; 0 where it does not exist."""
@@ -321,32 +322,8 @@ class PartitionTransactions:
             batch.builder, batch.target.topic, partition=batch.target.partition
         )
         # An error is read in commit(), or lost with the transaction that failed before it.
-        _expect_error(future)
+        expect_error(future)
         return future
-
-
-def _expect_error(future: "asyncio.Future[Any] | None") -> None:
-    """Keeps asyncio from logging an error that is raised elsewhere, too, as never read."""
-    if future is not None:
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-
-def _expect_errors(producer: AIOKafkaProducer) -> None:
-    """The same for the futures in which a fenced producer leaves its error unseen."""
-    _expect_error(producer._txn_manager.wait_for_transaction_end())
-    for batches in producer._message_accumulator._batches.values():
-        for batch in batches:
-            _expect_error(batch._drain_waiter)
-
-
-async def _abandon(producer: AIOKafkaProducer) -> None:
-    """Ends a producer whose broker does not answer: by itself it would go on trying for ever."""
-    sender = producer._sender.sender_task
-    while sender is not None and not sender.done():
-        # Each time it ends one of the requests that it waits for.
-        sender.cancel()
-        await asyncio.wait([sender], timeout=0.1)
-    await producer.client.close()
 
 
 def _has_target(output: Output, counts: Mapping[str, int]) -> bool:

@@ -31,6 +31,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = asyncio.Event()
         self._is_open.set()
+        self._mark: bytes | None = None
 
     def start(self) -> None:
         """Accepts connections from now on."""
@@ -50,6 +51,10 @@ class Proxy:
     def swallow(self) -> None:
         """Forwards nothing and closes nothing from now on, until `forward` is called."""
         asyncio.run_coroutine_threadsafe(self._swallow(), self._loop).result()
+
+    def swallow_from(self, text: bytes) -> None:
+        """Swallows from the first piece on that has this text."""
+        self._mark = text
 
     def forward(self) -> None:
         """Forwards again, and what has waited, too."""
@@ -85,6 +90,9 @@ class Proxy:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while chunk := await source.read(_CHUNK_BYTES):
+                if self._mark is not None and self._mark in chunk:
+                    self._mark = None
+                    self._is_open.clear()
                 if not self._is_open.is_set():
                     self.held.append(chunk)
                     await self._is_open.wait()
