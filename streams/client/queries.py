@@ -52,6 +52,8 @@ class _Pending:
     answer: "asyncio.Future[Answer]"
     sent_at: float
     on_chunk: Callable[[Chunk], None] | None = None
+    #: It is taken back where nobody waits any more.
+    is_asked: bool = False
     #: The chunk that says why the answer ends has come.
     is_streamed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -72,6 +74,8 @@ class QueryClient(Assembly):
         self._topics = settings.topics
         self._read_topics = [self._topics.responses, *([self._topics.chunks] if chunks else [])]
         self._pending: dict[str, _Pending] = {}
+        #: What is being taken back.
+        self._leaving: set[asyncio.Task[None]] = set()
         self._schemas: WriterSchemas | None = None
         #: What has ended the reading: no answer comes any more.
         self._lost: LorelayError | None = None
@@ -101,6 +105,7 @@ class QueryClient(Assembly):
         except KafkaError as error:
             raise await unreachable(self._settings, error) from error
         parts.push_async_callback(self._end_reading, asyncio.create_task(self._read()))
+        parts.push_async_callback(self._leave_all)
 
     async def _end_reading(self, reading: "asyncio.Task[None]") -> None:
         reading.cancel()
@@ -135,6 +140,7 @@ class QueryClient(Assembly):
         """
         query_id, payload = self._checked(query)
         answer = self.expect(query_id, on_chunk)
+        self._pending[query_id].is_asked = True
         try:
             await self._write_until(until, query_id, query.session, payload)
             yield answer
@@ -174,7 +180,20 @@ class QueryClient(Assembly):
         """Takes a query back whose answer has not come."""
         is_answered = answer.done() and not answer.cancelled()
         if self.forget(query_id, answer) and not is_answered:
-            await asyncio.shield(self._take_back(query_id))
+            leaving = asyncio.create_task(self._take_back(query_id))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+            await asyncio.shield(leaving)
+
+    async def _leave_all(self) -> None:
+        """What is still asked when the client ends.
+
+        A stream that was left is among it: Python ends its generator later, or much later.
+        """
+        asked = [(name, found.answer) for name, found in self._pending.items() if found.is_asked]
+        await asyncio.gather(*(self._leave(name, answer) for name, answer in asked))
+        if self._leaving:
+            await asyncio.wait(self._leaving)
 
     async def _take_back(self, query_id: str) -> None:
         """Cancels the query of somebody who waits no more; if that fails, it is answered yet."""

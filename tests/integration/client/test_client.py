@@ -99,6 +99,29 @@ async def test_who_does_not_wait_takes_his_query_back(system: RunningSystem) -> 
             eventually(lambda: {"too-late", "dropped", "unread"} <= cancelled(), "the cancels")
 
 
+@pytest.mark.parametrize("is_held", [False, True])
+async def test_a_stream_that_is_left_is_taken_back_though_its_client_ends_at_once(
+    system: RunningSystem, is_held: bool
+) -> None:
+    query_id = f"left-{is_held}"
+
+    def begin() -> None:
+        system.await_query(query_id)
+        system.begin_answer(query_id, "The first words")
+
+    with system.nobody_answers():
+        async with client_of(system) as client:
+            beginning = asyncio.create_task(asyncio.to_thread(begin))
+            pieces = aiter(client.stream("x", id=query_id, adapter="base"))
+            assert await anext(pieces) == "The first words"
+            if not is_held:
+                del pieces
+        await beginning
+        eventually(
+            lambda: query_id in {cancel.query_id for cancel in system.cancels()}, "the cancel"
+        )
+
+
 async def test_a_stream_that_was_never_sent_takes_nothing_back(system: RunningSystem) -> None:
     async with client_of(system) as client:
         with pytest.raises(InvalidRequest, match="prompt is empty"):
