@@ -68,7 +68,9 @@ class Batch:
             missing = set(names) - self._output.done if self._output.has_begun else set()
             waiting = {name: client.expect(name) for name in missing}
             answers, asked = await earlier_answers(settings, schemas, missing, self._plan.since)
-            under_way = {name: waiting[name] for name in asked - answers.keys()}
+            under_way = {name: waiting.pop(name) for name in asked - answers.keys()}
+            for name, answer in waiting.items():
+                client.forget(name, answer)
             questions = Questions(
                 follower.registry, base_models.names(), self._plan.timeout_seconds * 1000
             )

@@ -155,10 +155,13 @@ class QueryClient(Assembly):
     ) -> "asyncio.Future[Answer]":
         """What is returned becomes the answer of a query that is sent now, or was before.
 
-        Raises: AccessRefused, ConnectionLost where answers can't be read any more.
+        Raises: InvalidRequest where an answer under that id is awaited already, as the two could
+        not be told apart; AccessRefused, ConnectionLost where answers can't be read any more.
         """
         if self._lost is not None:
             raise self._lost.with_traceback(None)
+        if query_id in self._pending:
+            raise InvalidRequest(f"A query {query_id} is under way already: give it another id.")
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._pending[query_id] = _Pending(answer, perf_counter(), on_chunk)
         return answer

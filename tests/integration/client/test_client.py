@@ -122,6 +122,23 @@ async def test_a_stream_that_is_left_is_taken_back_though_its_client_ends_at_onc
         )
 
 
+async def test_of_two_questions_under_one_id_the_second_is_refused_until_the_first_is_answered(
+    system: RunningSystem,
+) -> None:
+    async with client_of(system) as client:
+        with system.nobody_answers():
+            first = asyncio.create_task(client.ask("first", id="twice", adapter="base"))
+            await asyncio.to_thread(system.await_query, "twice")
+            with pytest.raises(InvalidRequest, match="twice is under way already"):
+                await client.ask("second", id="twice", adapter="base")
+            with pytest.raises(InvalidRequest, match="twice is under way already"):
+                async for _ in client.stream("second", id="twice", adapter="base"):
+                    pass
+        assert (await first).text == "[base] first"
+        assert (await client.ask("third", id="twice", adapter="base")).text == "[base] third"
+    assert "twice" not in {cancel.query_id for cancel in system.cancels()}
+
+
 async def test_a_stream_that_was_never_sent_takes_nothing_back(system: RunningSystem) -> None:
     async with client_of(system) as client:
         with pytest.raises(InvalidRequest, match="prompt is empty"):
