@@ -5,7 +5,6 @@ import os.path
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from hashlib import file_digest
 from pathlib import Path
 from stat import S_ISFIFO, S_ISREG
 from typing import Annotated
@@ -59,14 +58,13 @@ def batch(
     quieten_clients()
     plan = Plan(KafkaSettings(), at_once, timeout, _since(source))
     console = Console(stderr=True, highlight=False)
-    name = _name(source, run)
+    ids = {line.id for line in _lines(source, run)}
     if os.path.exists(target) and source.samefile(target):
         raise ConfigurationError(f"{source} has the requests: name another file for the answers.")
     with Output(target) as output:
-        ids = {line.id for line in _lines(source, name)}
         before = len(output.done & ids)
-        found = asyncio.run(_run(console, plan, output, source, name, ids))
-        failures = output.failures
+        found = asyncio.run(_run(console, plan, output, _lines(source, run), source.name, ids))
+        failures = len(output.failed & ids)
     console.print(
         f"{len(ids):,} lines, of which {before:,} were in {target} already and {found:,} were "
         f"answered before; {failures:,} with errors."
@@ -76,7 +74,12 @@ def batch(
 
 
 async def _run(
-    console: Console, plan: Plan, output: Output, source: Path, name: str, ids: set[str]
+    console: Console,
+    plan: Plan,
+    output: Output,
+    lines: Iterator[Line | BadLine],
+    name: str,
+    ids: set[str],
 ) -> int:
     bar = Progress(
         TextColumn("{task.description}"),
@@ -88,11 +91,11 @@ async def _run(
         disable=not console.is_terminal,
     )
     with bar:
-        task = bar.add_task(source.name, total=len(ids), completed=len(output.done & ids))
+        task = bar.add_task(name, total=len(ids), completed=len(output.done & ids))
         batch = Batch(plan, output, lambda: bar.advance(task))
         async with plain_errors(plan.settings):
             with _single():
-                await batch.run(_lines(source, name), ids)
+                await batch.run(lines, ids)
     return batch.found
 
 
@@ -105,16 +108,11 @@ def _single() -> Iterator[None]:
         raise group.exceptions[0] from group
 
 
-def _lines(source: Path, name: str) -> Iterator[Line | BadLine]:
-    with source.open("rb") as file:
-        yield from read_lines(file, name)
-
-
-def _name(source: Path, run: str) -> str:
-    """Tells the file's queries from those of others. Raises: ConfigurationError."""
+def _lines(source: Path, run: str) -> Iterator[Line | BadLine]:
+    """Raises: ConfigurationError."""
     try:
         with source.open("rb") as file:
-            return f"{file_digest(file, 'sha256').hexdigest()}\n{run}"
+            yield from read_lines(file, run)
     except OSError as error:
         raise ConfigurationError(f"{source} can't be read ({error.strerror}).") from error
 

@@ -25,15 +25,16 @@ _KINDS: Final[dict[str, tuple[Kind, type[AskedChat] | type[AskedCompletion]]]] =
     "/v1/completions": ("completion", AskedCompletion),
 }
 _MOST_CHARS: Final = 1_000_000
-_REQUEST: Final = "batch-"
-_BAD_LINE: Final = "bad-line-"
+#: What ids begin with; those of earlier versions were made of the whole file, and did not.
+_REQUEST: Final = "batch-line-"
+_BAD_LINE: Final = "batch-bad-line-"
 #: Of a line of the output.
 _BEGINNINGS: Final = tuple(b'{"id":"' + kind.encode() for kind in (_REQUEST, _BAD_LINE))
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A request of the file. Its id is the query's, and stays the same over restarts."""
+    """A request of the file. Its id is the query's, and the same wherever this line stands."""
 
     id: str
     custom_id: str
@@ -49,8 +50,8 @@ class BadLine:
     problem: str
 
 
-def read_lines(lines: Iterable[bytes], batch: str) -> Iterator[Line | BadLine]:
-    """What the file asks; `batch` is what tells its ids from those of other files.
+def read_lines(lines: Iterable[bytes], run: str) -> Iterator[Line | BadLine]:
+    """What the file asks; another `run` has other ids.
 
     Of lines with the same custom_id the first one counts.
     """
@@ -59,18 +60,18 @@ def read_lines(lines: Iterable[bytes], batch: str) -> Iterator[Line | BadLine]:
         if not text.strip():
             continue
         try:
-            line = _read(text, batch)
+            line = _read(text, run)
             if line.custom_id in seen:
                 raise ValueError(f"custom_id {line.custom_id!r} was there before")
         except ValueError as error:
-            name = sha256(f"{batch}\n{number}".encode()).hexdigest()[:32]
+            name = _digest(f"{run}\n{number}", text)
             yield BadLine(f"{_BAD_LINE}{name}", f"line {number}: {error}")
             continue
         seen.add(line.custom_id)
         yield line
 
 
-def _read(text: bytes, batch: str) -> Line:
+def _read(text: bytes, run: str) -> Line:
     """Raises: ValueError."""
     try:
         found = orjson.loads(text)
@@ -89,8 +90,12 @@ def _read(text: bytes, batch: str) -> Line:
     body = found.get("body")
     if not isinstance(body, dict):
         raise ValueError("body is missing, or is no object")
-    name = sha256(f"{batch}\n{custom_id}".encode(errors="surrogatepass")).hexdigest()[:32]
-    return Line(f"{_REQUEST}{name}", custom_id, url, body)
+    return Line(f"{_REQUEST}{_digest(run, text)}", custom_id, url, body)
+
+
+def _digest(place: str, text: bytes) -> str:
+    # How the line ends is not part of it: a last line may have no end until another comes.
+    return sha256(place.encode(errors="surrogatepass") + b"\n" + text.strip()).hexdigest()[:32]
 
 
 class Questions:
@@ -170,6 +175,14 @@ def _line(name: str, custom_id: str | None, response: Any, error: Any) -> bytes:
 def may_begin_a_line(text: bytes) -> bool:
     """Whether a writer of such lines may have been killed when it had written just this."""
     return any(text[: len(start)] == start[: len(text)] for start in _BEGINNINGS)
+
+
+def name_of(line: bytes) -> str:
+    """The id of a line of the output. Raises: ValueError, KeyError, TypeError where it is none."""
+    name = orjson.loads(line)["id"]
+    if not isinstance(name, str) or not name.startswith((_REQUEST, _BAD_LINE)):
+        raise ValueError(f"{name!r} is no id that this version gives")
+    return name
 
 
 def is_failure(line: bytes) -> bool:

@@ -9,9 +9,7 @@ from stat import S_ISREG
 from types import TracebackType
 from typing import Self
 
-import orjson
-
-from cli.batch.lines import is_failure, may_begin_a_line
+from cli.batch.lines import is_failure, may_begin_a_line, name_of
 from schemas.errors import ConfigurationError
 
 
@@ -22,7 +20,8 @@ class Output:
         self._path = path
         self.has_begun = False
         self.done: set[str] = set()
-        self.failures = 0
+        #: Those of `done` that have an error for an answer.
+        self.failed: set[str] = set()
 
     def __enter__(self) -> Self:
         """Raises: ConfigurationError where it can't be written, or has something else in it."""
@@ -51,8 +50,7 @@ class Output:
         """Adds a line, whose id is `name`, or nothing of it. Raises: ConfigurationError."""
         with self._told():
             self._add(line)
-        self.done.add(name)
-        self.failures += is_failure(line)
+        self._count(name, line)
 
     def _add(self, line: bytes) -> None:
         whole = self._file.seek(0, os.SEEK_END)
@@ -93,14 +91,18 @@ class Output:
                 self._file.truncate(whole)
                 return
             try:
-                name = orjson.loads(line)["id"]
-                self.failures += is_failure(line)
+                self._count(name_of(line), line)
             except (ValueError, KeyError, TypeError) as error:
                 raise self._foreign(number) from error
-            self.done.add(name)
             whole += len(line)
+
+    def _count(self, name: str, line: bytes) -> None:
+        if is_failure(line):
+            self.failed.add(name)
+        self.done.add(name)
 
     def _foreign(self, number: int) -> ConfigurationError:
         return ConfigurationError(
-            f"Line {number} of {self._path} is no answer of a batch: name another file."
+            f"Line {number} of {self._path} is no answer of a batch, or one of an earlier version: "
+            "name another file."
         )

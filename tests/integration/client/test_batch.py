@@ -79,6 +79,27 @@ def test_a_batch_that_is_killed_goes_on_and_answers_each_line_once(
     assert set(asked.values()) == {1}
 
 
+def test_of_a_file_that_was_changed_only_what_is_new_is_asked(
+    system: RunningSystem, tmp_path: Path
+) -> None:
+    write(tmp_path / "in.jsonl", ["as it was", " ", "moved"])
+    done = start(system, tmp_path)
+    done.communicate()
+    assert done.returncode == 1
+    before = output(tmp_path)
+    first, _, last = (tmp_path / "in.jsonl").read_text().splitlines()
+    write(tmp_path / "in.jsonl", ["as it was", "mended", "moved", "added"])
+    _, mended, _, added = (tmp_path / "in.jsonl").read_text().splitlines()
+    (tmp_path / "in.jsonl").write_text("\n".join((last, mended, first, added)))
+    done = start(system, tmp_path)
+    _, told = done.communicate()
+    assert done.returncode == 0, told
+    assert "4 lines, of which 2 were in" in told
+    after = output(tmp_path)
+    assert after[: len(before)] == before
+    assert {line["custom_id"] for line in after[len(before) :]} == {"line-1", "line-3"}
+
+
 def test_bad_lines_become_errors_and_the_status_tells(
     system: RunningSystem, tmp_path: Path
 ) -> None:

@@ -31,12 +31,12 @@ def request(custom_id: Any = "a", **changes: Any) -> bytes:
     return json.dumps(line).encode() + b"\n"
 
 
-def read(*lines: bytes, batch: str = "b") -> list[Line | BadLine]:
-    return list(read_lines(lines, batch))
+def read(*lines: bytes, run: str = "r") -> list[Line | BadLine]:
+    return list(read_lines(lines, run))
 
 
-def one(*, batch: str = "b", **changes: Any) -> Line:
-    (line,) = read(request(**changes), batch=batch)
+def one(*, run: str = "r", **changes: Any) -> Line:
+    (line,) = read(request(**changes), run=run)
     assert isinstance(line, Line)
     return line
 
@@ -47,9 +47,24 @@ def questions() -> Questions:
     return Questions(registry, ["tiny"], 60_000)
 
 
-def test_an_id_stays_the_same_and_is_another_in_another_batch() -> None:
+def test_an_id_stays_the_same_and_is_another_in_another_run() -> None:
     assert one().id == one().id
-    assert len({one().id, one(batch="c").id, one(custom_id="b").id}) == 3
+    assert len({one().id, one(run="c").id, one(custom_id="b").id, one(body={}).id}) == 4
+
+
+def test_an_id_does_not_depend_on_other_lines_nor_on_how_its_own_ends() -> None:
+    first, bad, last = read(request("a"), b"{\n", request("z"))
+    assert [line.id for line in read(request("z").strip(), b"{", request("a"))] == [
+        last.id,
+        bad.id,
+        first.id,
+    ]
+
+
+def test_a_bad_line_s_id_is_another_at_another_place_or_with_another_text() -> None:
+    here, there, other = read(b"{\n", b"{\n", b"}\n")
+    (instead,) = read(b"}\n")
+    assert len({here.id, there.id, other.id, instead.id}) == 4
 
 
 @pytest.mark.parametrize(

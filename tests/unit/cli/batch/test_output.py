@@ -6,16 +6,17 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.batch.output import Output
 from schemas.errors import ConfigurationError
 
-A, B, C = (f"batch-{letter * 32}" for letter in "abc")
+A, B, C = (f"batch-line-{letter * 32}" for letter in "abc")
 
 
-def line(name: str, status: int = 200) -> bytes:
+def line(name: Any, status: int = 200) -> bytes:
     content = {"id": name, "custom_id": name, "response": {"status_code": status}, "error": None}
     return json.dumps(content, separators=(",", ":")).encode() + b"\n"
 
@@ -40,7 +41,7 @@ def test_a_writer_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
     with Output(path) as output:
         assert output.has_begun
         assert output.done == {A, B}
-        assert output.failures == 1
+        assert output.failed == {B}
         output.write(C, line(C))
     assert path.read_bytes() == line(A) + line(B, 404) + line(C)
 
@@ -69,6 +70,17 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path, content: str) ->
     with pytest.raises(ConfigurationError, match="no answer of a batch"):
         Output(path).__enter__()
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize("name", [f"batch-{'a' * 32}", f"bad-line-{'a' * 32}", "batch_req_1", 7])
+def test_a_file_with_ids_of_an_earlier_version_or_of_another_program_is_left_alone(
+    tmp_path: Path, name: Any
+) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(line(name))
+    with pytest.raises(ConfigurationError, match="or one of an earlier version"):
+        Output(path).__enter__()
+    assert path.read_bytes() == line(name)
 
 
 @pytest.mark.parametrize("before", [b"", line(A)])
@@ -102,7 +114,7 @@ def test_a_line_that_the_disk_has_no_room_for_is_told_and_is_not_done(
             pytest.raises(ConfigurationError, match=r"out can't be written \(File too large\)"),
         ):
             output.write(B, line(B, 404))
-        assert (output.done, output.failures) == ({A}, 0)
+        assert (output.done, output.failed) == ({A}, set())
         assert path.read_bytes() == line(A)
         output.write(C, line(C))
     with Output(path) as output:
