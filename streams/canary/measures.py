@@ -2,13 +2,13 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from schemas.records import AdapterMetrics
 from streams.canary.evidence import Counts
-from streams.telemetry.sketch import Quantiles
-from streams.telemetry.tally import Tally
+from streams.telemetry.sketch import Quantiles, decode_total
 
 _QUANTILE: Final = 0.95
 #: Windows of the active version that its 95th percentile is taken of, and the fewest durations.
@@ -42,39 +42,62 @@ WORDS: Final[Mapping[Measure, str]] = {
 
 
 @dataclass(slots=True)
-class Ratings:
-    """Ratings between 0 and 1, by their number and what they lack of 1."""
+class Window:
+    """What came in one stretch of time to the canary, or to the versions beside it.
 
-    number: int = 0
+    A long trial has tens of thousands, most with a rating or two: those hold no sketch.
+    """
+
+    num_requests: int = 0
+    num_errors: int = 0
+    num_rejects: int = 0
+    total: Quantiles | None = None
+    num_ratings: int = 0
     lacking: float = 0.0
 
-    def add(self, rating: float) -> None:
-        """Counts a rating."""
-        self.number += 1
+    def absorb(self, record: AdapterMetrics) -> None:
+        """Counts what a record counts. Raises ValueError where its sketch is none of ours."""
+        total = decode_total(record.sketch)
+        self.num_requests += record.num_requests
+        self.num_errors += record.num_errors
+        self.num_rejects += record.num_rejects
+        self._took(total)
+
+    def rate(self, rating: float) -> None:
+        """Counts a rating: what it lacks of 1."""
+        self.num_ratings += 1
         self.lacking += 1.0 - min(max(rating, 0.0), 1.0)
 
-
-@dataclass(slots=True)
-class Window:
-    """What came in one stretch of time to the canary, or to the versions beside it."""
-
-    tally: Tally = field(default_factory=Tally)
-    ratings: Ratings = field(default_factory=Ratings)
+    def add(self, other: "Window") -> None:
+        """Counts all that ``other`` has counted."""
+        self.num_requests += other.num_requests
+        self.num_errors += other.num_errors
+        self.num_rejects += other.num_rejects
+        self.num_ratings += other.num_ratings
+        self.lacking += other.lacking
+        if other.total is not None:
+            self._took(other.total)
 
     def counts(self, measure: Measure, slow_ms: float | None) -> Counts:
         """How many, and how many of them were bad; slow is what takes longer than ``slow_ms``."""
-        tally = self.tally
         match measure:
             case Measure.ERRORS:
-                return Counts(tally.num_requests, tally.num_errors)
+                return Counts(self.num_requests, self.num_errors)
             case Measure.REJECTS:
-                return Counts(tally.num_requests + tally.num_rejects, tally.num_rejects)
+                return Counts(self.num_requests + self.num_rejects, self.num_rejects)
             case Measure.RATINGS:
-                return Counts(self.ratings.number, self.ratings.lacking)
+                return Counts(self.num_ratings, self.lacking)
             case Measure.SLOW:
-                if slow_ms is None:
+                if slow_ms is None or self.total is None:
                     return Counts(0, 0)
-                return Counts(tally.total.count, tally.total.above(slow_ms))
+                return Counts(self.total.count, self.total.above(slow_ms))
+
+    def _took(self, durations: Quantiles) -> None:
+        if not durations.count:
+            return
+        if self.total is None:
+            self.total = Quantiles()
+        self.total.merge(durations)
 
 
 class Slowness:
@@ -84,16 +107,21 @@ class Slowness:
     """
 
     def __init__(self) -> None:
-        self._windows: deque[Quantiles] = deque(maxlen=_REMEMBERED)
+        self._windows: deque[Quantiles] = deque()
+        self._merged = Quantiles()
+        self._threshold_ms: float | None = None
 
     def add(self, durations: Quantiles) -> None:
         """A window of the versions beside the canary, in order of time."""
-        if durations.count:
-            self._windows.append(durations)
+        if not durations.count:
+            return
+        self._windows.append(durations)
+        self._merged.merge(durations)
+        if len(self._windows) > _REMEMBERED:
+            self._merged.subtract(self._windows.popleft())
+        is_enough = self._merged.count >= _FEWEST
+        self._threshold_ms = self._merged.at(_QUANTILE) if is_enough else None
 
     def threshold_ms(self) -> float | None:
         """None while there are too few durations to tell."""
-        merged = Quantiles()
-        for durations in self._windows:
-            merged.merge(durations)
-        return merged.at(_QUANTILE) if merged.count >= _FEWEST else None
+        return self._threshold_ms

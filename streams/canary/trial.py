@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from heapq import heappop, heappush
 from typing import Final
 
 from schemas.records import AdapterMetrics, Canary, Feedback, Response
@@ -61,8 +62,9 @@ class Trial:
     def __init__(self, plan: Canary, others: Collection[str], alpha: float = ALPHA) -> None:
         self.plan = plan
         self._others = frozenset(others)
-        # By their ends and beginnings, which is the order they are weighed in.
+        # By their ends and beginnings, which is the order they are weighed in: a heap.
         self._stretches: dict[tuple[datetime, datetime], _Stretch] = {}
+        self._order: list[tuple[datetime, datetime]] = []
         self._weighed_until = datetime.min.replace(tzinfo=plan.started_at.tzinfo)
         # Of a shadow only the errors compare: it runs where there is room, not as others do.
         measures = (Measure.ERRORS,) if plan.shadow else tuple(Measure)
@@ -85,9 +87,9 @@ class Trial:
         if record.variant is None:
             return
         if key == self.plan.adapter and not self.plan.shadow:
-            self._stretch(record.window_start, record.window_end).canary.tally.absorb(record)
+            self._stretch(record.window_start, record.window_end).canary.absorb(record)
         elif key in self._others:
-            self._stretch(record.window_start, record.window_end).others.tally.absorb(record)
+            self._stretch(record.window_start, record.window_end).others.absorb(record)
 
     def add_feedback(self, feedback: Feedback, at: datetime) -> None:
         """A record of the feedback topic and its time; the first rating of a query counts."""
@@ -97,21 +99,36 @@ class Trial:
             return
         if feedback.adapter == self.plan.adapter and not self.plan.shadow:
             self._rated.add(feedback.query_id)
-            self._at(at).canary.ratings.add(feedback.rating)
+            self._at(at).canary.rate(feedback.rating)
         elif feedback.adapter in self._others:
             self._rated.add(feedback.query_id)
-            self._at(at).others.ratings.add(feedback.rating)
+            self._at(at).others.rate(feedback.rating)
 
     def add_shadow(self, response: Response, at: datetime) -> None:
         """A record of the shadow topic and its time."""
         if not self.plan.shadow or at < self.plan.started_at:
             return
         if response.adapter == self.plan.adapter:
-            self._at(at).canary.tally.add(response)
+            window = self._at(at).canary
+            window.num_requests += 1
+            window.num_errors += response.status != "ok"
+
+    def weigh(self, now: datetime, at_most: int) -> bool:
+        """Weighs so many of the windows that are complete by then; True once none is left.
+
+        `look` weighs what is.
+        """
+        for _ in range(at_most):
+            if not self._order or self._order[0][0] + _COMPLETE_AFTER > now:
+                return True
+            end, start = heappop(self._order)
+            self._weigh(self._stretches.pop((end, start)), is_before=end <= self.plan.started_at)
+            self._weighed_until = end
+        return False
 
     def look(self, now: datetime) -> Verdict | None:
         """What there is to decide at that time; None to go on."""
-        self._weigh_complete(now)
+        self.weigh(now, len(self._order))
         if worse := self._worse():
             return Verdict(Outcome.ROLL_BACK, self._sentence_on(worse), self.figures())
         if now < self.plan.ends_at + _COMPLETE_AFTER:
@@ -153,19 +170,16 @@ class Trial:
         """The window, or the next one that is not weighed yet where it is too late for its own."""
         if end <= self._weighed_until:
             start, end = self._weighed_until, self._weighed_until + (end - start)
-        return self._stretches.setdefault((end, start), _Stretch())
+        found = self._stretches.get((end, start))
+        if found is None:
+            found = self._stretches[end, start] = _Stretch()
+            heappush(self._order, (end, start))
+        return found
 
     def _at(self, at: datetime) -> _Stretch:
         """The second that a single record counts in."""
         start = at.replace(microsecond=0)
         return self._stretch(start, start + timedelta(seconds=1))
-
-    def _weigh_complete(self, now: datetime) -> None:
-        for end, start in sorted(self._stretches):
-            if end + _COMPLETE_AFTER > now:
-                return
-            self._weigh(self._stretches.pop((end, start)), is_before=end <= self.plan.started_at)
-            self._weighed_until = end
 
     def _weigh(self, stretch: _Stretch, *, is_before: bool) -> None:
         slow_ms = self._slowness.threshold_ms()
@@ -176,10 +190,11 @@ class Trial:
                 comparison.learn(others)
             else:
                 comparison.add(canary, others)
-        self._slowness.add(stretch.others.tally.total)
+        if stretch.others.total is not None:
+            self._slowness.add(stretch.others.total)
         if not is_before:
-            _join(self._canary_total, stretch.canary)
-            _join(self._others_total, stretch.others)
+            self._canary_total.add(stretch.canary)
+            self._others_total.add(stretch.others)
 
     def _worse(self) -> Comparison | None:
         """The measure that speaks most clearly against the canary, if one does clearly enough.
@@ -200,7 +215,7 @@ class Trial:
         )
 
     def _sentence_on_open(self, comparisons: list[Comparison]) -> str:
-        asked = self._canary_total.tally.num_requests
+        asked = self._canary_total.num_requests
         shown = " and ".join(
             f"its {WORDS[c.measure]} is within {c.margin_in_words()} of the others' "
             f"(evidence {as_number(c.fine.highest):.3g}, {math.exp(self._log_fine):.0f} needed)"
@@ -213,34 +228,20 @@ class Trial:
             f"{WORDS[c.measure]} within {c.margin_in_words()} of the others' ({c.in_words()})"
             for c in self._needed()
         )
-        return (
-            f"In {self._canary_total.tally.num_requests} answers it is shown to be fine: {shown}."
-        )
+        return f"In {self._canary_total.num_requests} answers it is shown to be fine: {shown}."
 
 
 def _summary(window: Window) -> dict[str, float]:
-    tally, ratings = window.tally, window.ratings
     found: dict[str, float] = {
-        "requests": tally.num_requests,
-        "errors": tally.num_errors,
-        "rejects": tally.num_rejects,
+        "requests": window.num_requests,
+        "errors": window.num_errors,
+        "rejects": window.num_rejects,
     }
-    if tally.num_requests:
-        found["error_rate"] = tally.num_errors / tally.num_requests
-    if (p95 := tally.total.at(0.95)) is not None:
+    if window.num_requests:
+        found["error_rate"] = window.num_errors / window.num_requests
+    if window.total is not None and (p95 := window.total.at(0.95)) is not None:
         found["p95_latency_ms"] = p95
-    if ratings.number:
-        found["ratings"] = ratings.number
-        found["mean_rating"] = 1 - ratings.lacking / ratings.number
+    if window.num_ratings:
+        found["ratings"] = window.num_ratings
+        found["mean_rating"] = 1 - window.lacking / window.num_ratings
     return found
-
-
-def _join(total: Window, window: Window) -> None:
-    """Adds a window to what there was in all."""
-    into, tally = total.tally, window.tally
-    into.num_requests += tally.num_requests
-    into.num_errors += tally.num_errors
-    into.num_rejects += tally.num_rejects
-    into.total.merge(tally.total)
-    total.ratings.number += window.ratings.number
-    total.ratings.lacking += window.ratings.lacking

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -24,7 +24,8 @@ class TableReader:
 
     Without a consumer group: each reader sees everything, or what was written from `since` on, or
     after its own start where it reads `from_end`. `on_read` is called after all the records that
-    have arrived together. Neither may raise.
+    have arrived together; where that takes time, it is waited for and no more is read meanwhile.
+    Neither may raise.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class TableReader:
         topics: Sequence[str],
         on_record: OnRecord,
         *,
-        on_read: Callable[[], None] | None = None,
+        on_read: Callable[[], Awaitable[None] | None] | None = None,
         from_end: bool = False,
         since: datetime | None = None,
     ) -> None:
@@ -116,8 +117,8 @@ class TableReader:
         for records in arrived.values():
             for record in records:
                 self._on_record(record.topic, record.key or b"", record.value, record.offset)
-        if arrived and self._on_read is not None:
-            self._on_read()
+        if arrived and self._on_read is not None and (taken := self._on_read()) is not None:
+            await taken
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         while True:

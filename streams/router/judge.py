@@ -12,7 +12,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import Final
+from time import perf_counter
+from typing import Final, TypeVar
 
 from aiokafka.errors import KafkaError
 
@@ -36,6 +37,11 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 1.0
 #: After something has gone wrong.
 _AGAIN_SECONDS: Final = 10.0
+#: Records and windows, some 20 ms of work each.
+_READ_AT_ONCE: Final = 200
+_WEIGHED_AT_ONCE: Final = 20
+
+R = TypeVar("R")
 
 _CHANGES: Final[Mapping[Outcome, Callable[[Registry, str, Intent], Change]]] = {
     Outcome.PROMOTE: canary_passed,
@@ -45,9 +51,20 @@ _CHANGES: Final[Mapping[Outcome, Callable[[Registry, str, Intent], Change]]] = {
 
 
 class Hearing:
-    """One trial and what is read for it: records are kept until the next look weighs them."""
+    """One trial and what is read for it; ``now`` is the time.
 
-    def __init__(self, settings: KafkaSettings, codec: Codec, traffic: Traffic) -> None:
+    All since a trial's beginning may be far more than fits into memory, and takes long to weigh:
+    each record is read as it comes, and no more of it is kept than counts. Both are done in a
+    thread, which rests as long as it works: queries have the interpreter meanwhile.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        codec: Codec,
+        traffic: Traffic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         assert traffic.canary is not None
         self.family = traffic.family
         self.revision = traffic.revision
@@ -56,46 +73,67 @@ class Hearing:
         self._trial = Trial(self.plan, judged - {self.plan.adapter})
         self._judged = {adapter.encode() for adapter in judged}
         self._codec = codec
+        self._now = now
         self._topics = topics = settings.topics
-        self._unread: list[tuple[str, bytes]] = []
+        self._arrived: list[tuple[str, bytes]] = []
+        self._working = asyncio.Lock()
         self._reader = TableReader(
             settings,
             [topics.metrics, topics.feedback, *([topics.shadow] if self.plan.shadow else [])],
-            self._on_record,
+            self.receive,
+            on_read=self.take,
             since=self.plan.started_at - PREHISTORY,
         )
 
     async def start(self) -> None:
         """Returns when all that was written up to now is there. Raises: KafkaError."""
         await self._reader.start()
+        # That may take minutes, whose windows are to be complete at the first look.
+        await self._reader.catch_up()
 
     async def stop(self) -> None:
         """Reads no more."""
         await self._reader.stop()
 
+    def receive(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
+        """A record, which `take` reads."""
+        if value is not None and (topic != self._topics.metrics or key in self._judged):
+            self._arrived.append((topic, value))
+
+    async def take(self) -> None:
+        """Reads what has arrived, and keeps of it what counts."""
+        arrived, self._arrived = self._arrived, []
+        for first in range(0, len(arrived), _READ_AT_ONCE):
+            await self._apart(self._take, arrived[first : first + _READ_AT_ONCE], self._now())
+
     async def look(self, now: datetime) -> Verdict | None:
-        """What there is to decide; the thread that asks goes on meanwhile."""
-        unread, self._unread = self._unread, []
-        return await asyncio.to_thread(self._look, unread, now)
+        """What there is to decide."""
+        await self.take()
+        while not await self._apart(self._trial.weigh, now, _WEIGHED_AT_ONCE):
+            pass
+        async with self._working:
+            return self._trial.look(now)
 
     def progress(self) -> Iterable[tuple[str, str, float]]:
         """As the trial's."""
         return [(m.value, towards, part) for m, towards, part in self._trial.progress()]
 
-    def _on_record(self, topic: str, key: bytes, value: bytes | None, offset: int) -> None:
-        # The windows of all adapters since a trial's beginning might not fit into memory.
-        if value is not None and (topic != self._topics.metrics or key in self._judged):
-            self._unread.append((topic, value))
+    async def _apart(self, work: Callable[..., R], *given: object) -> R:
+        """Does one thing at a time in a thread, and rests as long."""
+        async with self._working:
+            began = perf_counter()
+            done = await asyncio.to_thread(work, *given)
+        await asyncio.sleep(perf_counter() - began)
+        return done
 
-    def _look(self, unread: Iterable[tuple[str, bytes]], now: datetime) -> Verdict | None:
-        for topic, value in unread:
+    def _take(self, arrived: Iterable[tuple[str, bytes]], now: datetime) -> None:
+        for topic, value in arrived:
             try:
-                self._take(topic, value, now)
-            except (DecodeError, ValueError) as error:
+                self._take_one(topic, value, now)
+            except (DecodeError, ValueError, OverflowError) as error:
                 log.warning("a record of %s counts for nothing: %s", topic, error)
-        return self._trial.look(now)
 
-    def _take(self, topic: str, value: bytes, now: datetime) -> None:
+    def _take_one(self, topic: str, value: bytes, now: datetime) -> None:
         if topic == self._topics.metrics:
             self._trial.add_window(self._codec.decode(AdapterMetrics, value))
         elif topic == self._topics.feedback:
@@ -172,7 +210,7 @@ class Judge:
             )
         stack = AsyncExitStack()
         try:
-            hearing = await started(Hearing(self._settings, self._codec, traffic), stack)
+            hearing = await started(Hearing(self._settings, self._codec, traffic, self._now), stack)
         except BaseException:
             await stack.aclose()
             raise

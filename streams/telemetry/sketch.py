@@ -57,6 +57,14 @@ class Quantiles:
         """Add all that was added to ``other``."""
         self._sketch.merge(other._sketch)
 
+    def subtract(self, other: "Quantiles") -> None:
+        """Take out all of ``other``, which was merged before."""
+        mine, theirs = self._sketch, other._sketch
+        for name in ("_store", "_negative_store"):
+            _take_out(getattr(mine, name), getattr(theirs, name))
+        mine._zero_count -= theirs._zero_count
+        mine._count -= theirs._count
+
     def at(self, quantile: float) -> float | None:
         """The duration at ``quantile`` (0 to 1), by rank, not interpolated; None: no durations."""
         value = self._sketch.get_quantile_value(quantile)
@@ -133,6 +141,23 @@ def decode(payload: bytes) -> tuple[Quantiles, Quantiles, Quantiles]:
         Quantiles() if first_token is None else Quantiles.from_protobuf(first_token),
         Quantiles() if queue is None else Quantiles.from_protobuf(queue),
     )
+
+
+def decode_total(payload: bytes) -> Quantiles:
+    """Total time alone from ``encode``'s bytes. Raises as `decode`."""
+    if not payload:
+        return Quantiles()
+    try:
+        return Quantiles.from_protobuf(ddsketch_pb2.DDSketch.FromString(payload))
+    except ProtobufError as error:
+        raise ValueError(f"not a DDSketch message: {error}") from error
+
+
+def _take_out(store: Any, other: Any) -> None:
+    if other.count:
+        for key in range(other.min_key, other.max_key + 1):
+            store.bins[key - store.offset] -= other.bins[key - other.offset]
+        store.count -= other.count
 
 
 def _store(message: Any) -> Any:

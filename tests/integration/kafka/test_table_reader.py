@@ -1,5 +1,6 @@
 """Following a compacted topic."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -105,6 +106,33 @@ async def test_what_arrives_together_is_told_of_once(
             producer.commit_transaction()
         await eventually(lambda: len(seen) == 20, "all of them")
         assert told == [20]
+    finally:
+        await reader.stop()
+
+
+async def test_no_more_is_read_while_what_has_arrived_takes_its_time(
+    cluster: Cluster, kafka_settings: KafkaSettings
+) -> None:
+    topic = cluster.create("table", config=COMPACTED)
+    seen: list[bytes] = []
+    is_free = asyncio.Event()
+
+    async def take() -> None:
+        await is_free.wait()
+
+    reader = TableReader(
+        kafka_settings, [topic], lambda _, key, __, ___: seen.append(key), on_read=take
+    )
+    try:
+        await reader.start()
+        cluster.produce(topic, [b"1"], key=b"a")
+        await eventually(lambda: seen == [b"a"], "the first")
+        cluster.produce(topic, [b"2"], key=b"b")
+        async with reading(kafka_settings, [topic]) as (_, others):
+            assert len(others) == 2  # it is there
+        assert seen == [b"a"]
+        is_free.set()
+        await eventually(lambda: seen == [b"a", b"b"], "the second")
     finally:
         await reader.stop()
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from streams.canary.evidence import Counts, Evidence
+from streams.canary.evidence import Counts, Evidence, nearest
 from tests.unit.schemas.strategies import times
 
 TRIALS = 400
@@ -173,6 +173,44 @@ class TestOneWindow:
         evidence.add(Counts(500, 0), Counts(500, 0))
         assert evidence.highest == highest
         assert evidence.log < highest
+
+
+class TestNearest:
+    @times(300)
+    @given(
+        st.floats(0.0, 0.99),
+        st.floats(1e-4, 1 - 1e-4),
+        st.floats(0.0, 1.0),
+        st.floats(0.0, 1e5),
+        st.floats(0.0, 1e5),
+    )
+    def test_it_is_what_halving_finds(
+        self, margin: float, a_c: float, base: float, n_c: float, n_b: float
+    ) -> None:
+        a_b = 1e-4 + base * (1 - margin - 2e-4)
+        parts = (np.array([part]) for part in (a_c, a_b, n_c, n_b))
+        found = nearest(*parts, margin)
+        if n_c + n_b > 1e-6:
+            assert found == pytest.approx(by_halving(a_c, a_b, n_c, n_b, margin), abs=1e-9)
+        assert 0 < found < 1 - margin
+
+    def test_many_at_once(self) -> None:
+        a_c, a_b = np.linspace(0.01, 0.99, 50), np.linspace(0.9, 0.001, 50)
+        found = nearest(a_c, a_b, np.array([3.0]), np.array([40.0]), 0.02)
+        for each, one, other in zip(found, a_c, a_b, strict=True):
+            assert each == pytest.approx(by_halving(one, other, 3.0, 40.0, 0.02), abs=1e-12)
+
+
+def by_halving(a_c: float, a_b: float, n_c: float, n_b: float, margin: float) -> float:
+    """Where the divergence's slope changes its sign, to half a billionth of a billionth."""
+    low, length = 0.0, 1 - margin
+    for _ in range(60):
+        length /= 2
+        o_b = low + length
+        o_c = o_b + margin
+        slope = n_c * (o_c - a_c) * o_b * (1 - o_b) + n_b * (o_b - a_b) * o_c * (1 - o_c)
+        low = o_b if slope < 0 else low
+    return low + length / 2
 
 
 def binomial(number: int, bad: int, share: float) -> float:

@@ -20,6 +20,7 @@ from schemas.records import (
 from streams.canary.measures import Measure
 from streams.canary.trial import Outcome, Trial, Verdict
 from streams.telemetry.tally import Tally
+from tests.unit.memory import kept
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD, NEW = "legal-qa-v1@1.0.0", "legal-qa-v2@2.0.0"
@@ -206,6 +207,28 @@ def test_one_that_catches_up_does_not_miss_what_would_have_been_seen() -> None:
     verdict = trial.look(after(520))
     assert verdict is not None
     assert verdict.outcome is Outcome.ROLL_BACK
+
+
+def test_windows_weighed_a_few_at_a_time_come_to_the_same_evidence() -> None:
+    at_once, in_pieces = Trial(PLAN, {OLD}), Trial(PLAN, {OLD})
+    for record in [*Traffic(errors=0.02).windows(-300, 0), *Traffic(errors=0.02).windows(0, 300)]:
+        at_once.add_window(record)
+        in_pieces.add_window(record)
+    pieces = 1
+    while not in_pieces.weigh(after(400), 7):
+        pieces += 1
+    assert pieces == 9  # 60 windows, and what is left of them
+    assert at_once.look(after(400)) is in_pieces.look(after(400)) is None
+    assert at_once.figures() == in_pieces.figures()
+
+
+def test_a_second_with_a_rating_or_an_answer_in_shadow_takes_next_to_nothing() -> None:
+    rated, shadowed = Trial(PLAN, {OLD}), Trial(replace(PLAN, shadow=True), {OLD})
+    with kept() as in_bytes:
+        for second in range(500):
+            rated.add_feedback(Feedback(f"{second}", OLD, 0.9), after(second))
+            shadowed.add_shadow(response(NEW), after(second))
+    assert in_bytes() / 1000 < 1000
 
 
 def test_the_partitions_of_a_window_count_together_and_late_ones_later() -> None:

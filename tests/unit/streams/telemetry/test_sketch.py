@@ -10,7 +10,14 @@ from ddsketch.pb.proto import DDSketchProto
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams.telemetry.sketch import LONGEST_MS, RELATIVE_ACCURACY, Quantiles, decode, encode
+from streams.telemetry.sketch import (
+    LONGEST_MS,
+    RELATIVE_ACCURACY,
+    Quantiles,
+    decode,
+    decode_total,
+    encode,
+)
 
 PROTOBUF: Any = DDSketchProto  # the library's own functions have no types
 DURATIONS = st.lists(st.floats(0.01, 1e8), min_size=1, max_size=100)
@@ -114,3 +121,21 @@ def test_nothing_lies_above_the_highest_quantile_and_all_above_none(durations: l
     assert sketch.above(highest) == 0
     assert sketch.above(0.0) == len(durations)
     assert Quantiles().above(5.0) == 0
+
+
+@given(st.lists(st.floats(0, 1e8)), st.lists(st.floats(0, 1e8)))
+def test_what_is_taken_out_again_leaves_no_trace(stays: list[float], goes: list[float]) -> None:
+    sketch = quantiles(stays)
+    sketch.merge(quantiles(goes))
+    sketch.subtract(quantiles(goes))
+    assert sketch.count == len(stays)
+    assert levels(sketch) == levels(quantiles(stays))
+    assert sketch.above(100.0) == quantiles(stays).above(100.0)
+
+
+def test_the_total_time_alone_is_what_decode_makes_of_it() -> None:
+    payload = encode(quantiles([1.0, 20.0, 300.0]), quantiles([5.0]), quantiles([5.0]))
+    assert levels(decode_total(payload)) == levels(decode(payload)[0])
+    assert decode_total(b"").count == 0
+    with pytest.raises(ValueError, match="not a DDSketch message"):
+        decode_total(b"\xff")
