@@ -174,6 +174,7 @@ class Timing:
     first_token_ms: float | None = None
     inference_ms: float | None = None
     total_ms: float | None = None
+    load_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class Resident:
 
     loaded: LoadedAdapter
     shelved: Shelved | None = None
+    loaded_at: float | None = None
 
     def release(self) -> None:
         """Its files may go: the engine holds it no more."""
@@ -79,6 +80,11 @@ class Residents:
     def keys(self) -> tuple[str, ...]:
         """Least recently used first."""
         return tuple(self._held)
+
+    def loaded_at(self, key: str) -> float | None:
+        """When the engine had loaded it; None if it is not here."""
+        resident = self._held.get(key)
+        return None if resident is None else resident.loaded_at
 
     def get(self, key: str) -> Resident | None:
         """The adapter, to be used now."""

@@ -85,6 +85,10 @@ class AdapterStore:
         """Whether it is loaded, or just being loaded."""
         return key in self._residents or key in self._loading
 
+    def loaded_at(self, key: str) -> float | None:
+        """When it was loaded, by the store's clock; None if it is not."""
+        return self._residents.loaded_at(key)
+
     def is_known_to_fail(self, version: AdapterVersion) -> bool:
         """Whether `ensure` raises from memory."""
         return self._failures.known(version) is not None
@@ -235,6 +239,7 @@ class AdapterStore:
                 with self._engine_at(resident.loaded.key):
                     await self._engine.load(resident.loaded)
                 await self._check_unchanged(resident.loaded)
+                resident.loaded_at = self._clock()
                 self._residents.add(resident)
         except BaseException:
             resident.release()

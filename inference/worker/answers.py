@@ -33,7 +33,12 @@ def check_deadline(request: InferenceRequest, now: datetime) -> None:
         raise DeadlineExceeded(f"The deadline passed {late_ms:.0f} ms before the engine was free.")
 
 
-def timing(request: InferenceRequest, completion: Completion | None, now: datetime) -> Timing:
+def timing(
+    request: InferenceRequest,
+    completion: Completion | None,
+    now: datetime,
+    load_ms: float | None = None,
+) -> Timing:
     """Where the time went, all in ms: up to the router, in it, in the engine, and in all."""
     created_at = request.query.created_at
     # A client's clock may be ahead of ours.
@@ -45,6 +50,7 @@ def timing(request: InferenceRequest, completion: Completion | None, now: dateti
         first_token_ms=completion.first_token_ms if completion else None,
         inference_ms=completion.inference_ms if completion else None,
         total_ms=total_ms,
+        load_ms=load_ms,
     )
 
 
@@ -54,8 +60,12 @@ def answer(
     served_by: str | None,
     base_model: str,
     now: datetime,
+    load_ms: float | None = None,
 ) -> Response:
-    """The response with the engine's answer; `served_by` is `id@version`, None the base model."""
+    """The response with the engine's answer; `served_by` is `id@version`, None the base model.
+
+    `load_ms` is what it waited for its adapter to be loaded, None if it did not.
+    """
     return Response(
         query_id=request.query.id or str(request.origin),
         status="ok",
@@ -65,7 +75,7 @@ def answer(
         base_model=base_model,
         routing=request.routing,
         usage=completion.usage,
-        timing=timing(request, completion, now),
+        timing=timing(request, completion, now, load_ms),
         origin=request.origin,
         attempt=request.attempt,
         registry_revision=request.registry_revision,

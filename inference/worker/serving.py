@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, TypeAlias
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -69,17 +69,22 @@ _MOST_TRIES = 3
 
 @dataclass(eq=False, slots=True)
 class _Work:
-    """A record that is being worked on; `is_running` in its turn, `loads` while it gave it back."""
+    """A record that is being worked on; `is_running` in its turn, `loads` while it gave it back.
+
+    `came_at` is by the store's clock; `load_ms` is for what came before its adapter was loaded.
+    """
 
     task: "asyncio.Task[None]" = field(init=False)
     interruption: Interruption = field(default_factory=Interruption)
     trace: Trace = UNTOLD
     began_at: float = field(default_factory=perf_counter)
+    came_at: float = field(default_factory=monotonic)
     query: Query | None = None
     is_running: bool = False
     overtakes: bool = False
     loads: Collection[str] = ()
     has_streamed: bool = False
+    load_ms: float | None = None
 
 
 class Serving:
@@ -238,7 +243,7 @@ class Serving:
                 await asyncio.sleep((request.not_before - self._now()).total_seconds())
             completion, adapter = await self._in_its_turn(record, request, work)
         base_model = str(self._engine.limits.base_model)
-        response = answer(request, completion, adapter, base_model, self._now())
+        response = answer(request, completion, adapter, base_model, self._now(), work.load_ms)
         outputs = self._response(record, request, response, work.trace)
         self._shadowing.offer(request, record.headers)
         return outputs
@@ -307,6 +312,7 @@ class Serving:
         work: _Work,
     ) -> tuple[Completion, str | None]:
         served_by = adapter.key if adapter else None
+        work.load_ms = self._load_ms(served_by, work)
         base_model = str(self._engine.limits.base_model)
         labels = self._metrics.engine.labels(
             request.query, request.routing.adapter, served_by, base_model
@@ -322,6 +328,13 @@ class Serving:
             return completion, served_by
         finally:
             self._metrics.request_finished(label)
+
+    def _load_ms(self, served_by: str | None, work: _Work) -> float | None:
+        """How long it has waited for the adapter to be loaded, whoever had that done."""
+        loaded_at = self._store.loaded_at(served_by) if served_by else None
+        if loaded_at is None or loaded_at <= work.came_at:
+            return None
+        return 1000.0 * (loaded_at - work.came_at)
 
     async def _candidates(self, request: InferenceRequest) -> Sequence[AdapterVersion]:
         """The versions that may answer, the wanted one first; none for the base model.

@@ -45,19 +45,24 @@ WORDS: Final[Mapping[Measure, str]] = {
 class Window:
     """What came in one stretch of time to the canary, or to the versions beside it.
 
-    A long trial has tens of thousands, most with a rating or two: those hold no sketch.
+    A long trial has tens of thousands, most with a rating or two: those hold no sketch. Answers
+    that have waited for their adapter to be loaded, ``num_waited``, are no part of ``total``: all
+    who wait for one load are slow together, which is one outcome and not many.
     """
 
     num_requests: int = 0
     num_errors: int = 0
     num_rejects: int = 0
+    num_waited: int = 0
     total: Quantiles | None = None
     num_ratings: int = 0
     lacking: float = 0.0
 
     def absorb(self, record: AdapterMetrics) -> None:
         """Counts what a record counts. Raises ValueError where its sketch is none of ours."""
-        total = decode_total(record.sketch)
+        total, waited = decode_total(record.sketch)
+        total.subtract(waited)
+        self.num_waited += waited.count
         self.num_requests += record.num_requests
         self.num_errors += record.num_errors
         self.num_rejects += record.num_rejects
@@ -73,6 +78,7 @@ class Window:
         self.num_requests += other.num_requests
         self.num_errors += other.num_errors
         self.num_rejects += other.num_rejects
+        self.num_waited += other.num_waited
         self.num_ratings += other.num_ratings
         self.lacking += other.lacking
         if other.total is not None:

@@ -241,6 +241,8 @@ def _summary(window: Window) -> dict[str, float]:
         found["error_rate"] = window.num_errors / window.num_requests
     if window.total is not None and (p95 := window.total.at(0.95)) is not None:
         found["p95_latency_ms"] = p95
+    if window.num_waited:
+        found["waited_for_load"] = window.num_waited
     if window.num_ratings:
         found["ratings"] = window.num_ratings
         found["mean_rating"] = 1 - window.lacking / window.num_ratings

@@ -31,6 +31,7 @@ _MAPPINGS: Any = KeyMappingProto
 # Field numbers beside DDSketch's own 1 to 4, far enough off for it to grow.
 _FIRST_TOKEN_FIELD = 101
 _QUEUE_FIELD = 102
+_WAITED_FIELD = 103
 
 
 class Quantiles:
@@ -58,7 +59,7 @@ class Quantiles:
         self._sketch.merge(other._sketch)
 
     def subtract(self, other: "Quantiles") -> None:
-        """Take out all of ``other``, which was merged before."""
+        """Take out all of ``other``. Raises ValueError where it is no part of this."""
         mine, theirs = self._sketch, other._sketch
         for name in ("_store", "_negative_store"):
             _take_out(getattr(mine, name), getattr(theirs, name))
@@ -104,17 +105,21 @@ class Quantiles:
         return quantiles
 
 
-def encode(total: Quantiles, first_token: Quantiles, queue: Quantiles) -> bytes:
-    """Three sketches as one DDSketch message.
+def encode(
+    total: Quantiles, first_token: Quantiles, queue: Quantiles, waited: Quantiles | None = None
+) -> bytes:
+    """Three sketches as one DDSketch message, and a fourth where it counts anything.
 
-    Read as a DDSketch message it is the total time: the others stand in fields that DDSketch
-    does not have, which every protobuf reader skips.
+    ``waited`` is the total time of those that waited for their adapter to be loaded. Read as a
+    DDSketch message it is the total time of all: the others stand in fields that DDSketch does
+    not have, which every protobuf reader skips.
     """
     return b"".join(
         [
             total.to_protobuf(),
             *_field(_FIRST_TOKEN_FIELD, first_token.to_protobuf()),
             *_field(_QUEUE_FIELD, queue.to_protobuf()),
+            *(_field(_WAITED_FIELD, waited.to_protobuf()) if waited and waited.count else ()),
         ]
     )
 
@@ -124,40 +129,41 @@ def decode(payload: bytes) -> tuple[Quantiles, Quantiles, Quantiles]:
 
     Raises ValueError where ``payload`` is no such message or of another accuracy.
     """
+    total, first_token, queue = _decoded(payload, _FIRST_TOKEN_FIELD, _QUEUE_FIELD)
+    return total, first_token, queue
+
+
+def decode_total(payload: bytes) -> tuple[Quantiles, Quantiles]:
+    """Total time, and that of those among them that waited for their adapter. As `decode`."""
+    total, waited = _decoded(payload, _WAITED_FIELD)
+    return total, waited
+
+
+def _decoded(payload: bytes, *numbers: int) -> list[Quantiles]:
+    """Total time, and the sketches in the fields of these numbers."""
     if not payload:
-        return Quantiles(), Quantiles(), Quantiles()
+        return [Quantiles() for _ in (0, *numbers)]
     try:
         message = ddsketch_pb2.DDSketch.FromString(payload)
         others = {
             field.field_number: ddsketch_pb2.DDSketch.FromString(field.data)
             for field in UnknownFieldSet(message)
-            if field.field_number in {_FIRST_TOKEN_FIELD, _QUEUE_FIELD}
+            if field.field_number in numbers
         }
     except ProtobufError as error:
         raise ValueError(f"not a DDSketch message: {error}") from error
-    first_token, queue = others.get(_FIRST_TOKEN_FIELD), others.get(_QUEUE_FIELD)
-    return (
-        Quantiles.from_protobuf(message),
-        Quantiles() if first_token is None else Quantiles.from_protobuf(first_token),
-        Quantiles() if queue is None else Quantiles.from_protobuf(queue),
-    )
-
-
-def decode_total(payload: bytes) -> Quantiles:
-    """Total time alone from ``encode``'s bytes. Raises as `decode`."""
-    if not payload:
-        return Quantiles()
-    try:
-        return Quantiles.from_protobuf(ddsketch_pb2.DDSketch.FromString(payload))
-    except ProtobufError as error:
-        raise ValueError(f"not a DDSketch message: {error}") from error
+    found = [message, *(others.get(number) for number in numbers)]
+    return [Quantiles() if part is None else Quantiles.from_protobuf(part) for part in found]
 
 
 def _take_out(store: Any, other: Any) -> None:
-    if other.count:
-        for key in range(other.min_key, other.max_key + 1):
-            store.bins[key - store.offset] -= other.bins[key - other.offset]
-        store.count -= other.count
+    if not other.count:
+        return
+    if not store.count or other.min_key < store.min_key or other.max_key > store.max_key:
+        raise ValueError("durations that were not counted can't be taken out")
+    for key in range(other.min_key, other.max_key + 1):
+        store.bins[key - store.offset] -= other.bins[key - other.offset]
+    store.count -= other.count
 
 
 def _store(message: Any) -> Any:

@@ -14,7 +14,11 @@ MERGED_PARTITIONS: Final = -1
 
 @dataclass(slots=True)
 class Tally:
-    """What responses add up to."""
+    """What responses add up to.
+
+    ``waited`` is the part of ``total`` that waited for an adapter to be loaded. A trial alone asks
+    for that, of records as they are written: `absorb` leaves it out.
+    """
 
     num_requests: int = 0
     num_errors: int = 0
@@ -25,6 +29,7 @@ class Tally:
     total: Quantiles = field(default_factory=Quantiles)
     first_token: Quantiles = field(default_factory=Quantiles)
     queue: Quantiles = field(default_factory=Quantiles)
+    waited: Quantiles = field(default_factory=Quantiles)
 
     def add(self, response: Response) -> None:
         """Count a response."""
@@ -36,6 +41,8 @@ class Tally:
         if timing.total_ms is not None:
             self.latency_sum_ms += timing.total_ms
             self.total.add(timing.total_ms)
+            if timing.load_ms is not None:
+                self.waited.add(timing.total_ms)
         if timing.first_token_ms is not None:
             self.first_token.add(timing.first_token_ms)
         if timing.queue_ms is not None:
@@ -69,6 +76,7 @@ class Tally:
         self.total.merge(other.total)
         self.first_token.merge(other.first_token)
         self.queue.merge(other.queue)
+        self.waited.merge(other.waited)
 
     def record(
         self, adapter: str, source_partition: int, start: datetime, end: datetime
@@ -97,7 +105,7 @@ class Tally:
             p95_queue_ms=self.queue.at(0.95),
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
-            sketch=encode(self.total, self.first_token, self.queue),
+            sketch=encode(self.total, self.first_token, self.queue, self.waited),
             num_rejects=self.num_rejects,
         )
 

@@ -276,8 +276,9 @@ def targets(folder: Path) -> Iterator[Target]:
     for number in range(200):
         total.add(number)
         queue.add(number / 7)
-    encoded = sketch.encode(total, first_token, queue)
-    yield Target("sketch", sketch.decode, (ValueError,), [encoded, b""], 0.01)
+    encoded = sketch.encode(total, first_token, queue, queue)
+    yield Target("sketch", sketch.decode, (ValueError,), [encoded, b""], 0.005)
+    yield Target("total", sketch.decode_total, (ValueError,), [encoded, b""], 0.005)
 
     adapter = write_adapter(folder / "adapter")
     weights, config = (adapter / WEIGHTS), (adapter / CONFIG)

@@ -252,6 +252,23 @@ def test_sigterm_hands_back_what_waits_and_finishes_what_runs(start_worker: Star
     assert len(worker.responses()) == len(origins)
 
 
+def test_all_who_waited_for_one_load_say_so_and_nobody_later(
+    start_worker: Starter, tmp_path: Path
+) -> None:
+    worker = start_worker(LORELAY_LOAD_MS="2000", LORELAY_MAX_NUM_SEQS="4")
+    write_weights(tmp_path / "adapter")
+    adapter = worker.register("1.0.0", tmp_path / "adapter")
+    waiting = [worker.request(Query(prompt="cold"), adapter=adapter.key) for _ in range(6)]
+    base = worker.request(Query(prompt="nobody's"))
+    for origin in waiting:
+        timing = worker.response(origin).timing
+        assert timing.load_ms is not None and timing.total_ms is not None
+        assert 0 < timing.load_ms <= timing.total_ms
+    later = worker.request(Query(prompt="warm"), adapter=adapter.key)
+    for origin in (base, later):
+        assert worker.response(origin).timing.load_ms is None
+
+
 def test_sigterm_hands_back_what_waits_for_its_adapter(
     start_worker: Starter, tmp_path: Path
 ) -> None:

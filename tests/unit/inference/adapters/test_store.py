@@ -89,6 +89,23 @@ async def test_many_first_requests_load_an_adapter_once(
     assert store.resident == (version.key,)
 
 
+async def test_it_tells_when_an_adapter_was_loaded_last(
+    engine: CountingEngine, register: Register
+) -> None:
+    version = register("legal")
+    now = 20.0
+    store = AdapterStore(engine, AdapterFiles(lambda: engine.limits), clock=lambda: now)
+    assert store.loaded_at(version.key) is None
+    await store.ensure(version)
+    now = 30.0
+    await store.ensure(version)
+    assert store.loaded_at(version.key) == 20.0
+    await store.unload(version.key)
+    assert store.loaded_at(version.key) is None
+    await store.ensure(version)
+    assert store.loaded_at(version.key) == 30.0
+
+
 async def test_a_caller_that_gives_up_does_not_take_the_adapter_from_the_others(
     store: AdapterStore, register: Register
 ) -> None:

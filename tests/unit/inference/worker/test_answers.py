@@ -61,6 +61,12 @@ def test_the_times_of_all_stages_are_told_apart() -> None:
     assert found.total_ms == pytest.approx(100)
 
 
+def test_what_waited_for_its_adapter_says_so() -> None:
+    request = asked(Query(prompt="x"))
+    assert answer(request, COMPLETION, ADAPTER.key, "demo", NOW).timing.load_ms is None
+    assert answer(request, COMPLETION, ADAPTER.key, "demo", NOW, 250.0).timing.load_ms == 250.0
+
+
 def test_a_stage_that_was_never_reached_has_no_time() -> None:
     found = timing(asked(Query(prompt="x")), None, NOW)
     assert (found.queue_ms, found.routing_ms, found.total_ms) == (None, None, None)

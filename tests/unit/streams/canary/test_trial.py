@@ -33,14 +33,19 @@ def after(seconds: float) -> datetime:
 
 
 def response(
-    adapter: str, total_ms: float = 100.0, *, ok: bool = True, created_at: datetime = START
+    adapter: str,
+    total_ms: float = 100.0,
+    *,
+    ok: bool = True,
+    created_at: datetime = START,
+    load_ms: float | None = None,
 ) -> Response:
     return Response(
         query_id="q",
         status="ok" if ok else "error",
         adapter=adapter,
         routing=Routing(adapter=adapter, variant="v"),
-        timing=Timing(total_ms=total_ms),
+        timing=Timing(total_ms=total_ms, load_ms=load_ms),
         error=None if ok else FAILED,
         origin=Origin("queries", 0, 0),
         created_at=created_at,
@@ -54,13 +59,19 @@ def window(
     *,
     errors: int = 0,
     rejects: int = 0,
+    waited: Iterable[float] = (),
     variant: str | None = "v",
     partition: int = 0,
 ) -> AdapterMetrics:
-    """Ten seconds of answers with these durations, and some errors."""
+    """Ten seconds of answers with these durations, and some errors.
+
+    Those that ``waited`` did so for their adapter to be loaded.
+    """
     tally = Tally(num_rejects=rejects)
     for ms in durations:
         tally.add(response(adapter, ms))
+    for ms in waited:
+        tally.add(response(adapter, ms, load_ms=ms))
     for _ in range(errors):
         tally.add(response(adapter, 100.0, ok=False))
     made = tally.record(adapter, partition, after(start), after(start + 10))
@@ -135,6 +146,26 @@ def test_one_that_is_slower_is_rolled_back_by_the_others_95th_percentile() -> No
     assert verdict.figures["canary_bad_slow"] > 0.3
     assert verdict.figures["others_bad_slow"] == pytest.approx(0.05, abs=0.03)
     assert verdict.figures["slow_above_ms"] == pytest.approx(338, rel=0.15)
+
+
+@pytest.mark.parametrize("when", [0, 300], ids=["at the start", "after a restart"])
+def test_answers_that_waited_for_a_load_are_none_of_its_slow_ones(when: int) -> None:
+    """All who wait for one load are slow together: one outcome, and not many."""
+
+    class Loading(Traffic):
+        def windows(self, start: float, end: float) -> Iterable[AdapterMetrics]:
+            for record in super().windows(start, end):
+                is_cold = record.window_start == after(when)
+                adapter = f"{record.adapter_id}@{record.adapter_version}"
+                yield window(when, adapter, [], waited=[2e4] * 10) if is_cold else record
+
+    verdict, at = tried(Trial(PLAN, {OLD}), Loading())
+    assert verdict is not None
+    assert (verdict.outcome, at) == (Outcome.PROMOTE, 605)
+    figures = verdict.figures
+    assert (figures["canary_requests"], figures["canary_waited_for_load"]) == (600, 10)
+    assert figures["canary_bad_slow"] < 0.1
+    assert figures["slow_above_ms"] < 1000
 
 
 def test_one_that_leaves_its_queries_to_fallbacks_is_rolled_back() -> None:

@@ -135,7 +135,25 @@ def test_what_is_taken_out_again_leaves_no_trace(stays: list[float], goes: list[
 
 def test_the_total_time_alone_is_what_decode_makes_of_it() -> None:
     payload = encode(quantiles([1.0, 20.0, 300.0]), quantiles([5.0]), quantiles([5.0]))
-    assert levels(decode_total(payload)) == levels(decode(payload)[0])
-    assert decode_total(b"").count == 0
+    total, waited = decode_total(payload)
+    assert levels(total) == levels(decode(payload)[0])
+    assert waited.count == 0
+    assert [sketch.count for sketch in decode_total(b"")] == [0, 0]
     with pytest.raises(ValueError, match="not a DDSketch message"):
         decode_total(b"\xff")
+
+
+def test_those_that_waited_for_their_adapter_are_told_apart_and_others_skip_them() -> None:
+    parts = quantiles([1.0, 20.0, 300.0]), quantiles([5.0]), quantiles([7.0])
+    payload = encode(*parts, quantiles([300.0]))
+    total, waited = decode_total(payload)
+    total.subtract(waited)
+    assert levels(total) == levels(quantiles([1.0, 20.0]))
+    assert [levels(part) for part in decode(payload)] == [levels(part) for part in parts]
+    assert encode(*parts, Quantiles()) == encode(*parts)
+
+
+@pytest.mark.parametrize("other", [[0.5], [1000.0], [20.0, 2000.0]])
+def test_what_was_never_counted_cannot_be_taken_out(other: list[float]) -> None:
+    with pytest.raises(ValueError, match="not counted"):
+        quantiles([10.0, 100.0]).subtract(quantiles(other))
