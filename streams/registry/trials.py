@@ -47,6 +47,9 @@ def canary_started(registry: Registry, plan: Canary, intent: Intent) -> Change:
     if not plan.shadow:
         previous = history(registry, family)
         shares = _beside(registry, now, version, plan.share)
+    if before.updated_at is not None:
+        # By a clock that is behind: what the version did in the split before is no part of it.
+        plan = replace(plan, started_at=max(plan.started_at, before.updated_at))
     traffic = replace(following(before, shares, previous, intent), canary=plan)
     return changed(registry, traffic, "canary_started", intent, main=version.key)
 

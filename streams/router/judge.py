@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Final, TypeVar
@@ -53,6 +54,9 @@ _CHANGES: Final[Mapping[Outcome, Callable[[Registry, str, Intent], Change]]] = {
 class Hearing:
     """One trial and what is read for it; ``now`` is the time.
 
+    A trial whose beginning is yet to come was begun by a clock that is ahead: it has begun now, or
+    the version would have its share until then with nobody looking.
+
     All since a trial's beginning may be far more than fits into memory, and takes long to weigh:
     each record is read as it comes, and no more of it is kept than counts. Both are done in a
     thread, which rests as long as it works: queries have the interpreter meanwhile.
@@ -68,7 +72,7 @@ class Hearing:
         assert traffic.canary is not None
         self.family = traffic.family
         self.revision = traffic.revision
-        self.plan = traffic.canary
+        self.plan = replace(traffic.canary, started_at=min(traffic.canary.started_at, now()))
         judged = {share.adapter for share in traffic.shares} | {self.plan.adapter}
         self._trial = Trial(self.plan, judged - {self.plan.adapter})
         self._judged = {adapter.encode() for adapter in judged}

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -45,6 +46,15 @@ class TestCanaries:
         names = [share.variant for share in life.registry.shares(FAMILY)]
         assert names == ["v1@1.0.0", "v1@1.1.0", "v2"]
         assert life.registry.traffic(FAMILY).canary == plan(share=20.0)
+
+    def test_by_a_clock_that_is_behind_it_begins_no_sooner_than_the_split_before_was_made(
+        self,
+    ) -> None:
+        life = self.started()
+        life.do(canary_failed, FAMILY)
+        behind = replace(plan(), started_at=NOW - timedelta(minutes=10))
+        life.do(canary_started, behind)
+        assert life.registry.traffic(FAMILY).canary == plan()
 
     def test_it_moves_its_share_of_the_sessions_and_no_more(self) -> None:
         life = of_two_majors()

@@ -42,6 +42,39 @@ async def test_what_arrives_is_weighed_at_the_next_look() -> None:
     assert verdict.outcome is Outcome.ROLL_BACK
 
 
+async def test_one_begun_by_a_clock_that_is_ahead_is_watched_from_the_first_moment() -> None:
+    ahead = replace(PLAN, started_at=after(600), ends_at=after(1200))
+    heard = hearing(replace(TRAFFIC, canary=ahead), at=0)
+    await hear(heard, 0, errors=10)
+    verdict = await heard.look(after(20))
+    assert verdict is not None
+    assert verdict.outcome is Outcome.ROLL_BACK
+
+
+async def test_in_shadow_and_by_ratings_it_is_watched_too_where_that_clock_is_ahead() -> None:
+    ahead = replace(PLAN, started_at=after(600), ends_at=after(1200))
+    in_shadow = replace(IN_SHADOW, canary=replace(ahead, shadow=True))
+    shadowed, rated = hearing(in_shadow, at=0), hearing(replace(TRAFFIC, canary=ahead), at=0)
+    await hear(shadowed, 0, errors=0)
+    for number in range(30):
+        failed = response(NEW, ok=False, created_at=after(0))
+        shadowed.receive(TOPICS.shadow, b"", CODEC.encode(failed), number)
+        for adapter, rating in ((OLD, 0.9), (NEW, 0.0)):
+            said = Feedback(f"{adapter}{number}", adapter, rating, created_at=after(0))
+            rated.receive(TOPICS.feedback, b"", CODEC.encode(said), number)
+    for each in (shadowed, rated):
+        verdict = await each.look(after(20))
+        assert verdict is not None
+        assert verdict.outcome is Outcome.ROLL_BACK
+
+
+async def test_what_came_before_it_is_heard_is_history_where_that_clock_is_ahead() -> None:
+    """The version may have had a share until lately, in a trial that it has failed."""
+    heard = hearing(replace(TRAFFIC, canary=replace(PLAN, started_at=after(600))), at=10)
+    await hear(heard, 0, errors=10)
+    assert await heard.look(after(20)) is None
+
+
 async def test_one_that_cannot_be_read_counts_for_nothing() -> None:
     heard = hearing(TRAFFIC)
     heard.receive(TOPICS.feedback, b"q", b"no record", 0)
