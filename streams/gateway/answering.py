@@ -11,7 +11,7 @@ from starlette.responses import Response as HttpResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from schemas.errors import RequestError
-from schemas.records import BASE, Query, Response
+from schemas.records import BASE, Query, Response, Usage
 from streams.assembly import Diverged
 from streams.gateway.access.budgets import Permit
 from streams.gateway.asked import Asked
@@ -93,6 +93,9 @@ class Answering(HttpResponse):
                     if asked.response is not None:
                         self._operation.answered(asked.response, is_cut=self._has_begun)
                         self._permit.spend(asked.response.usage)
+                    else:
+                        # Who leaves a stream before its end has had that much of it.
+                        self._permit.spend(Usage(completion_tokens=asked.pieces))
         except RequestError as error:
             has_gone = isinstance(error, ClientLeft | ClientTooSlow)
             self._operation.failed(error.to_info(), is_cut=self._has_begun or has_gone)

@@ -25,6 +25,8 @@ class Asked:
         #: Who writes the answer, as its chunks say; None before the first.
         self.first_chunk: Chunk | None = None
         self.text = StreamedText()
+        #: Pieces of the answer that were written, as far as is known, of a token each or more.
+        self.pieces = 0
         self.interruption = Interruption()
         self.begun = perf_counter()
         self._most_chars = most_chars
@@ -58,6 +60,7 @@ class Asked:
             self._early.append(lambda: self.take_chunk(chunk))
         elif self._is_of_this(chunk) and self.response is None:
             self.first_chunk = self.first_chunk or chunk
+            self.pieces = max(self.pieces, chunk.sequence + bool(chunk.text))
             if self.text.waiting > self._most_chars:
                 self.interruption.end(ClientTooSlow("The client takes its answer too slowly."))
             self.text.add(chunk)

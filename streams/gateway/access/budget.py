@@ -1,7 +1,7 @@
 """What is left of a key's limits. Pure: the time is passed in, as seconds since 1970.
 
 Requests flow into a bucket of one minute's worth; tokens are counted by UTC days, when their
-answer is there, so a day's last answers may exceed it.
+answer is there or left, so a day's last answers may exceed it.
 """
 
 from dataclasses import dataclass

@@ -148,6 +148,32 @@ def test_the_tokens_of_a_day_are_counted(closed: RunningSystem, file: Path) -> N
     assert refused.value.response.headers["x-ratelimit-remaining-tokens"] == "0"
 
 
+def test_what_a_left_stream_brought_is_counted(closed: RunningSystem, file: Path) -> None:
+    with (
+        client_of(closed, add(file, "clara", "--tokens-per-day", "1")) as client,
+        ThreadPoolExecutor() as threads,
+    ):
+        with closed.nobody_answers():
+            waiting = threads.submit(
+                client.completions.create,
+                model="base",
+                prompt="x",
+                stream=True,
+                extra_body={"id": "left"},
+            )
+            closed.await_query("left")
+            closed.begin_answer("left", "[ba")
+            with waiting.result() as stream:
+                assert next(iter(stream)).choices[0].text == "[ba"
+            eventually(
+                lambda: [cancel for cancel in closed.cancels() if cancel.query_id == "left"],
+                "the cancel",
+            )
+        with pytest.raises(openai.RateLimitError) as refused:
+            client.completions.create(model="base", prompt="x")
+    assert refused.value.code == "insufficient_quota"
+
+
 def test_queries_under_way_are_limited(closed: RunningSystem, file: Path) -> None:
     with (
         client_of(closed, add(file, "clara", "--at-once", "1")) as client,
