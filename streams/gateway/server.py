@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from schemas.errors import ConfigurationError
+from streams.gateway.connection import Connection
 
 #: What is still being written after the last query has ended.
 _LAST_WORDS_SECONDS: Final = 5
@@ -74,7 +75,7 @@ class ApiServer:
         assert self._socket is not None, "bind() comes first"
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,
