@@ -4,6 +4,7 @@
     +- InvalidRequest
     |  +- InvalidParameter    a parameter that is wrong or not supported
     |  +- BodyTooLarge        the request has more bytes than are read
+    |  +- HeadTooLarge        its URL and headers have more bytes than are read
     |  +- DuplicateId         a query of that id is under way, or was cancelled
     |  +- UnknownRoute        there is nothing at that address
     |  +- UnknownQuery        no query of that id is known
@@ -56,6 +57,17 @@ class BodyTooLarge(InvalidRequest):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The body has more than the {limit:,} bytes that are allowed.")
+
+
+class HeadTooLarge(InvalidRequest):
+    """The request's URL and headers have more bytes than are read."""
+
+    code = "head_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The URL and headers have more than the {limit:,} bytes that are allowed."
+        )
 
 
 class DuplicateId(InvalidRequest):

@@ -25,6 +25,7 @@ STATUS_OF_CATEGORY: Final = {
 _STATUS_OF_CODE: Final = {
     "record_too_large": 413,
     "body_too_large": 413,
+    "head_too_large": 431,
     "duplicate_id": 409,
     "unknown_query": 404,
     "not_answered": 409,
