@@ -100,7 +100,7 @@ class AskedCompletion(Asked):
     prompt: Prompt
     best_of: Annotated[Any, Only(1)] = None
     echo: Annotated[Any, Only(False)] = None
-    logprobs: Annotated[Any, Only()] = None
+    logprobs: Annotated[Any, Only(False)] = None
     suffix: Annotated[Any, Only("")] = None
 
     def text_size(self) -> int:

@@ -109,6 +109,13 @@ async def test_what_changes_nothing_is_accepted(
     assert (await client.post("/chat", json=HELLO | change)).status_code == 200
 
 
+async def test_what_changes_no_completion_is_accepted(client: httpx.AsyncClient) -> None:
+    neutral = {"n": 1, "best_of": 1, "echo": False, "logprobs": False, "suffix": ""}
+    assert (await client.post("/complete", json={"prompt": "x"} | neutral)).status_code == 200
+    error = await refused(await client.post("/complete", json={"prompt": "x", "logprobs": 0}), 400)
+    assert (error["param"], error["code"]) == ("logprobs", "unsupported_parameter")
+
+
 async def test_parts_of_text_are_joined(client: httpx.AsyncClient) -> None:
     parts = [{"type": "text", "text": "Hello"}, {"type": "text", "text": "you"}]
     answer = await client.post("/chat", json={"messages": [{"role": "user", "content": parts}]})
