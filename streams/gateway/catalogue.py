@@ -1,6 +1,7 @@
 """The names that may be asked for, as OpenAI lists models. Pure."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +22,12 @@ def catalogue(registry: Registry, base_models: Collection[str]) -> list[dict[str
     for version in sorted(versions, key=lambda version: parse(version.adapter_version)):
         if version.status == "active":
             families[version.family] = adapters[version.adapter_id] = version
+    for version in versions:
+        # Without an active one it may be a canary, or have a share of a split.
+        for known, name in ((families, version.family), (adapters, version.adapter_id)):
+            if name not in known:
+                with suppress(UnknownAdapter):
+                    known[name] = registry.resolve(name)
     exact = {v.key: v for v in versions if registry.is_servable(v.key)}
     for kind, names in (("family", families), ("adapter", adapters), ("version", exact)):
         for name, version in sorted(names.items()):

@@ -3,6 +3,7 @@
 import pytest
 
 from schemas.errors import UnknownAdapter
+from schemas.records import Traffic, TrafficShare
 from streams.gateway.catalogue import catalogue, entry
 from streams.gateway.names import adapter_asked_for
 from streams.registry.reader import Registry
@@ -76,3 +77,12 @@ def test_the_catalogue_holds_every_name_that_is_understood(registry: Registry) -
     for name, model in found.items():
         adapter_asked_for(name, None, registry, BASE_MODELS)
         assert entry(name, registry, BASE_MODELS) == model
+
+
+def test_a_canary_is_listed_by_its_id(registry: Registry) -> None:
+    canary = version("legal-qa-v3", "3.0.0", status="canary")
+    registry.apply_version(canary.key, canary, 4)
+    shares = (TrafficShare("legal-qa-v2@2.0.0", 90), TrafficShare(canary.key, 10))
+    registry.apply_traffic("legal-qa", Traffic("legal-qa", shares=shares))
+    assert adapter_asked_for("legal-qa-v3", None, registry, BASE_MODELS) == "legal-qa-v3"
+    assert entry("legal-qa-v3", registry, BASE_MODELS)["root"] == canary.key
