@@ -9,7 +9,9 @@ from pydantic import (
     GetJsonSchemaHandler,
     WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import PydanticCustomError, PydanticKnownError, core_schema
+
+_MOST_MARKS = 64
 
 
 class Only:
@@ -53,7 +55,7 @@ _TEXT_OR_TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"typ
 
 Stops = Annotated[
     list[Annotated[str, Field(min_length=1)]],
-    Field(max_length=16),
+    Field(max_length=16, fail_fast=True),
     BeforeValidator(_as_list),
     WithJsonSchema(
         {
@@ -65,6 +67,22 @@ Stops = Annotated[
     ),
 ]
 """One text or several at which the answer ends."""
+
+
+def _not_too_many(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > _MOST_MARKS:
+        counts = {"max_length": _MOST_MARKS, "actual_length": len(value)}
+        raise PydanticKnownError("too_long", {"field_type": "Dictionary", **counts})
+    return value
+
+
+Context = Annotated[
+    dict[str, str],
+    Field(max_length=_MOST_MARKS),
+    # pydantic itself would look at all of them first.
+    BeforeValidator(_not_too_many),
+]
+"""Marks by their names."""
 
 
 def _one_prompt(value: Any) -> Any:

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from schemas.records import Message, Query, ReplyTo, Sampling
 from streams.gateway.failures import InvalidParameter
-from streams.gateway.openai.fields import Content, Ignored, Only, Prompt, Stops
+from streams.gateway.openai.fields import Content, Context, Ignored, Only, Prompt, Stops
+from streams.gateway.request_body import RequestBody
 
 _INT32 = 2**31 - 1
 _INT64 = 2**63 - 1
@@ -16,10 +17,8 @@ _INT64 = 2**63 - 1
 Name: TypeAlias = Annotated[str, Field(max_length=200)]
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(RequestBody):
     """What else a stream brings."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     include_usage: bool | None = Field(
         default=None, description="A last chunk with the tokens used, and no choice."
@@ -27,14 +26,12 @@ class StreamOptions(BaseModel):
     include_obfuscation: Ignored = None
 
 
-class Asked(BaseModel):
+class Asked(RequestBody):
     """What a completion and a chat completion have in common.
 
     What is declared as Ignored is, as with OpenAI's models that don't know it; what would change
     the answer and is not supported is refused, as is what nobody knows.
     """
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     model: Name | None = Field(
         default=None,
@@ -70,9 +67,7 @@ class Asked(BaseModel):
     timeout_ms: float | None = Field(
         default=None, gt=0, le=24 * 3600 * 1000, description="How long the query may take."
     )
-    context: dict[str, str] | None = Field(
-        default=None, max_length=64, description="Marks that go with the query."
-    )
+    context: Context | None = Field(default=None, description="Marks that go with the query.")
 
     n: Annotated[Any, Only(1)] = None
     presence_penalty: Annotated[Any, Only(0)] = None
@@ -112,10 +107,8 @@ class AskedCompletion(Asked):
         return {"prompt": self.prompt}
 
 
-class AskedMessage(BaseModel):
+class AskedMessage(RequestBody):
     """A turn of the conversation."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content = ""
@@ -131,7 +124,7 @@ class AskedMessage(BaseModel):
 class AskedChat(Asked):
     """A request for a chat completion."""
 
-    messages: list[AskedMessage] = Field(min_length=1, max_length=2048)
+    messages: list[AskedMessage] = Field(min_length=1, max_length=2048, fail_fast=True)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=_INT32)
     logprobs: Annotated[Any, Only(False)] = None
     top_logprobs: Annotated[Any, Only(0)] = None

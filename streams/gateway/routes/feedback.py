@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from schemas.json_form import to_json
 from schemas.records import Feedback
 from streams.gateway.archive import Pending
 from streams.gateway.failures import NotAnswered, UnknownQuery
+from streams.gateway.request_body import RequestBody
 from streams.gateway.routes.of import User, answers, errors, gateway_of
 from streams.gateway.routes.shapes import TakenFeedback
 
@@ -18,10 +19,8 @@ router = APIRouter(tags=["Feedback"])
 Text = Annotated[str | None, Field(max_length=100_000)]
 
 
-class Opinion(BaseModel):
+class Opinion(RequestBody):
     """A rating, what the answer should have been, or anything else; at least one of them."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     query_id: str = Field(pattern=r"^[!-~]{1,200}$", description="The id that the answer has.")
     rating: float | None = Field(default=None, ge=0, le=1, description="0 (useless) to 1 (right).")

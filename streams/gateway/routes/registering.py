@@ -3,9 +3,10 @@
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from streams.gateway.bodies import json_response
+from streams.gateway.request_body import RequestBody
 from streams.gateway.routes.of import answers, errors, gateway_of, only_admin
 from streams.gateway.routes.shapes import RegisteredVersion
 from streams.registry.validation import Novelty
@@ -13,10 +14,8 @@ from streams.registry.validation import Novelty
 router = APIRouter(tags=["Registry"], dependencies=[Depends(only_admin)])
 
 
-class Registration(BaseModel):
+class Registration(RequestBody):
     """A version to register."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     adapter_metadata: dict[str, Any] = Field(
         description="Flat or nested, as ThemisDB lists or exports it. `adapter_path` says where "
@@ -25,6 +24,7 @@ class Registration(BaseModel):
     examples: list[dict[str, Any]] = Field(
         default=[],
         max_length=10_000,
+        fail_fast=True,
         description="What selection learns from; else examples.jsonl beside the weights.",
     )
 

@@ -132,7 +132,8 @@ async def test_a_prompt_is_one_text(client: httpx.AsyncClient, prompt: object) -
 
 async def test_a_name_that_is_no_text_is_refused(client: httpx.AsyncClient) -> None:
     headers = {"content-type": "application/json"}
-    for body in (b'{"\\ud800": 1}', b'{"prompt": "x", "\\ud800": 1}'):
+    many = b"".join(b', "a%d": 1' % number for number in range(100))
+    for body in (b'{"\\ud800": 1}', b'{"prompt": "x", "\\ud800": 1}', b'{"\\ud800": 1%b}' % many):
         await refused(await client.post("/complete", content=body, headers=headers), 400)
 
 
