@@ -1,6 +1,6 @@
 """The adapters' figures of the last minutes: the metrics topic."""
 
-from collections import defaultdict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ class Figures:
     """Windows that ended within `span` before the newest one that is known.
 
     By a version's `id@version`, each in the order of coming. What the routers write meanwhile is
-    added, what is older is forgotten.
+    added, what is older is forgotten: of a version that has stopped, once its last window is.
     """
 
     def __init__(
@@ -30,7 +30,8 @@ class Figures:
         self._codec = codec
         self.span = span
         self._now = now
-        self._windows: defaultdict[str, deque[AdapterMetrics]] = defaultdict(deque)
+        #: The version that was written last comes last.
+        self._windows: OrderedDict[str, deque[AdapterMetrics]] = OrderedDict()
         self._takers: list[Callable[[AdapterMetrics], None]] = []
         topics = [settings.topics.metrics]
         self._reader = TableReader(settings, topics, self.on_record, since=now() - span)
@@ -50,13 +51,24 @@ class Figures:
         except DecodeError:
             # Of a version that this one can't read; the routers' own /metrics has the figure.
             return
-        windows = self._windows[f"{window.adapter_id}@{window.adapter_version}"]
-        windows.append(window)
+        key = f"{window.adapter_id}@{window.adapter_version}"
+        self._windows.setdefault(key, deque()).append(window)
+        self._windows.move_to_end(key)
         oldest = self._now() - self.span
-        while windows and windows[0].window_end < oldest:
-            windows.popleft()
+        self._has_ended(key, oldest)
+        while self._windows and self._has_ended(next(iter(self._windows)), oldest):
+            pass
         for take in self._takers:
             take(window)
+
+    def _has_ended(self, key: str, oldest: datetime) -> bool:
+        """Forgets what is too old of the version, and the version where nothing else is left."""
+        windows = self._windows[key]
+        while windows and windows[0].window_end < oldest:
+            windows.popleft()
+        if not windows:
+            del self._windows[key]
+        return not windows
 
     @contextmanager
     def followed(self, take: Callable[[AdapterMetrics], None]) -> Iterator[list[AdapterMetrics]]:
