@@ -7,8 +7,8 @@ from aiokafka.errors import KafkaError
 
 from schemas.codec import Codec
 from schemas.records import Chunk, InferenceRequest
+from streams.kafka.idempotent import IdempotentProducer
 from streams.kafka.output import TRACEPARENT, Headers
-from streams.kafka.producer import IdempotentProducer
 from streams.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.codec import Codec
 from schemas.records import WorkerState
-from streams.kafka.producer import IdempotentProducer
+from streams.kafka.idempotent import IdempotentProducer
 from streams.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

@@ -1,12 +1,8 @@
 """Writes queries, cancels and feedback."""
 
-import asyncio
-import contextlib
-import logging
 from collections.abc import Sequence
 from typing import Final
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from schemas.codec import Codec
@@ -15,38 +11,32 @@ from schemas.records import Cancel, Feedback, Origin, Query, Record
 from schemas.topics import MAX_QUERY_BYTES
 from schemas.validation import validate_query
 from streams.gateway.failures import KafkaUnavailable
+from streams.kafka.idempotent import IdempotentProducer
 from streams.kafka.output import event_headers
 from streams.kafka.settings import KafkaSettings
 
 _FRAME_BYTES: Final = 4096
-_STOP_SECONDS: Final = 5.0
-
-log = logging.getLogger(__name__)
 
 Header = tuple[str, bytes | None]
 
 
 class Sender:
-    """An idempotent producer: what comes while a batch is under way goes with the next one."""
+    """What comes while a batch is under way goes with the next one."""
 
     def __init__(self, settings: KafkaSettings, codec: Codec, source: str) -> None:
-        self._settings = settings
         self._topics = settings.topics
         self._codec = codec
         self._source = source
-        self._producer: AIOKafkaProducer | None = None
-        self._renewing = asyncio.Lock()
-        self._endings: list[asyncio.Task[None]] = []
+        most = settings.max_record_bytes + _FRAME_BYTES
+        self._producer = IdempotentProducer(settings, max_request_size=most)
 
     async def start(self) -> None:
         """Connects. Raises: KafkaError."""
-        self._producer = await self._connected()
+        await self._producer.start()
 
     async def stop(self) -> None:
         """Sends what is left, if that can be soon, and disconnects."""
-        if self._producer is not None:
-            await _ended(self._producer)
-        await asyncio.gather(*self._endings)
+        await self._producer.stop()
 
     async def query(self, query: Query, received: Sequence[Header] = ()) -> Origin | None:
         """Writes a query that has an id; its origin, None where the broker no longer knows it.
@@ -91,8 +81,7 @@ class Sender:
 
     async def reaches_kafka(self) -> bool:
         """Whether a broker answers."""
-        assert self._producer is not None, "start() comes first"
-        return bool(await self._producer.client.force_metadata_update())
+        return await self._producer.reaches_kafka()
 
     def _encoded(self, record: Record) -> bytes:
         try:
@@ -103,44 +92,7 @@ class Sender:
     async def _write(
         self, topic: str, value: bytes, key: bytes, headers: Sequence[Header]
     ) -> Origin | None:
-        assert self._producer is not None, "start() comes first"
-        producer = self._producer
-        try:
-            written = await producer.send_and_wait(topic, value, key, headers=list(headers))
-        except KafkaError:
-            await self._renew(producer)
-            raise
+        written = await self._producer.send_and_wait(topic, value, key, headers)
         if written.offset < 0:
             return None
         return Origin(written.topic, written.partition, written.offset)
-
-    async def _renew(self, failed: AIOKafkaProducer) -> None:
-        """Takes another producer: a batch that was refused leaves the numbers of the failed one
-        out of step with the broker's, and it would try what comes next for ever."""
-        async with self._renewing:
-            if self._producer is failed:
-                with contextlib.suppress(KafkaError):
-                    self._producer = await self._connected()
-                    self._endings.append(asyncio.create_task(_ended(failed)))
-                    self._endings = [ending for ending in self._endings if not ending.done()]
-
-    async def _connected(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            enable_idempotence=True,
-            max_request_size=self._settings.max_record_bytes + _FRAME_BYTES,
-            **self._settings.client_kwargs(),
-        )
-        try:
-            await producer.start()
-        except KafkaError:
-            await producer.stop()
-            raise
-        return producer
-
-
-async def _ended(producer: AIOKafkaProducer) -> None:
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            await producer.stop()
-    except (KafkaError, TimeoutError) as error:
-        log.warning("queries or cancels may not have been sent: %r", error)

@@ -6,7 +6,7 @@ from unittest.mock import patch
 import pytest
 from aiokafka.errors import KafkaError
 
-from streams.kafka.producer import IdempotentProducer
+from streams.kafka.idempotent import IdempotentProducer
 from streams.kafka.settings import KafkaSettings
 from tests.integration.kafka.cluster import Cluster
 from tests.integration.kafka.members import eventually

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
 from streams.kafka.output import Headers
+from streams.kafka.producers import stop
 from streams.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class IdempotentProducer:
         """Sends what is left, if that can be soon, and disconnects."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _ended(producer)
+            await stop(producer, _STOP_SECONDS)
         await asyncio.gather(*self._tasks)
 
     async def send(self, topic: str, value: bytes, key: bytes, headers: Headers = ()) -> None:
@@ -73,6 +74,10 @@ class IdempotentProducer:
             await self._renew(producer)
             raise
 
+    async def reaches_kafka(self) -> bool:
+        """Whether a broker answers."""
+        return bool(await self._live().client.force_metadata_update())
+
     def _live(self) -> AIOKafkaProducer:
         assert self._producer is not None, "start() comes first"
         return self._producer
@@ -98,9 +103,9 @@ class IdempotentProducer:
                 return
             if self._producer is failed:
                 self._producer = renewed
-                self._begin(_ended(failed))
+                self._begin(stop(failed, _STOP_SECONDS))
             else:  # stopped meanwhile
-                await _ended(renewed)
+                await stop(renewed, _STOP_SECONDS)
 
     async def _connected(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(enable_idempotence=True, **self._options)
@@ -110,11 +115,3 @@ class IdempotentProducer:
             await producer.stop()
             raise
         return producer
-
-
-async def _ended(producer: AIOKafkaProducer) -> None:
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            await producer.stop()
-    except (KafkaError, TimeoutError) as error:
-        log.warning("some records may not have been sent: %r", error)
