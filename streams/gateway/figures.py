@@ -51,11 +51,11 @@ class Figures:
         except DecodeError:
             # Of a version that this one can't read; the routers' own /metrics has the figure.
             return
-        key = f"{window.adapter_id}@{window.adapter_version}"
-        self._windows.setdefault(key, deque()).append(window)
-        self._windows.move_to_end(key)
+        version = f"{window.adapter_id}@{window.adapter_version}"
+        self._windows.setdefault(version, deque()).append(window)
+        self._windows.move_to_end(version)
         oldest = self._now() - self.span
-        self._has_ended(key, oldest)
+        self._has_ended(version, oldest)
         while self._windows and self._has_ended(next(iter(self._windows)), oldest):
             pass
         for take in self._takers:
