@@ -17,6 +17,9 @@ from cli.printable import printable
 from schemas.errors import ConfigurationError
 from streams.gateway.access.keys import Key, change_keys, make_key, read_keys
 
+#: Still a number that JSON's readers keep as it is.
+_MOST = 2**53
+
 app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -39,13 +42,14 @@ def add(
     file: File = None,
     name: Annotated[str | None, typer.Option(help="What the key is for, for the list.")] = None,
     requests_per_minute: Annotated[
-        int | None, typer.Option(min=1, help="Requests a minute; without limit if not given.")
+        int | None,
+        typer.Option(min=1, max=_MOST, help="Requests a minute; without limit if not given."),
     ] = None,
     tokens_per_day: Annotated[
-        int | None, typer.Option(min=1, help="Tokens read and written in a UTC day.")
+        int | None, typer.Option(min=1, max=_MOST, help="Tokens read and written in a UTC day.")
     ] = None,
     at_once: Annotated[
-        int | None, typer.Option("--at-once", min=1, help="Queries under way at a time.")
+        int | None, typer.Option("--at-once", min=1, max=_MOST, help="Queries under way at a time.")
     ] = None,
     priority: Annotated[
         int, typer.Option(min=0, max=9, help="The highest that its queries get.")

@@ -43,10 +43,10 @@ class Form(StrEnum):
 def topics(
     context: typer.Context,
     partitions: Annotated[
-        int, typer.Option(min=1, help="Partitions of the topics that share out work.")
+        int, typer.Option(min=1, max=100_000, help="Of the topics that share out work.")
     ] = 4,
     replication: Annotated[
-        int, typer.Option(help="Copies of each; -1 is the cluster's default.")
+        int, typer.Option(min=-1, max=32_767, help="Copies of each; -1: the cluster's default.")
     ] = -1,
 ) -> None:
     """Create the topics that are missing, and say how the others differ from what is expected.

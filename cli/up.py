@@ -66,7 +66,7 @@ def up(
         ),
     ] = None,
     partitions: Annotated[
-        int, typer.Option(min=1, help="Partitions of the topics that are created now.")
+        int, typer.Option(min=1, max=100_000, help="Of the topics that are created now.")
     ] = 4,
     timeout: Annotated[float, typer.Option(help="Seconds until it counts as failed.")] = 300.0,
 ) -> None:

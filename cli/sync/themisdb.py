@@ -35,7 +35,8 @@ class ThemisDb:
 
     def __init__(self, url: str, token: SecretStr | None) -> None:
         self._url = url.rstrip("/")
-        headers = {"authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+        secret = f"Bearer {token.get_secret_value()}".encode() if token else b""
+        headers = {b"authorization": secret} if token else {}
         self._http = httpx.AsyncClient(headers=headers, timeout=_SECONDS)
 
     async def __aenter__(self) -> Self:
@@ -94,7 +95,8 @@ class ThemisDb:
     ) -> httpx.Response:
         try:
             response = await self._http.request(method, self._url + path, json=content)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ExceptionGroup) as error:
+            # The last is anyio's, for a port that no host has.
             raise SyncFailed(f"{self._url} does not answer ({error!r}).") from error
         if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise SyncFailed(

@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import pydantic
 import yaml
@@ -98,6 +99,14 @@ class EngineSettings(BaseSettings):
             else module
             for module in modules
         )
+
+    @field_validator("http_url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ValueError(f"{url!r} is no address such as http://127.0.0.1:8000")
+        return url
 
     @field_validator("served_model_name", mode="before")
     @classmethod

@@ -74,7 +74,8 @@ class HttpEngine:
         """Ask the server for its models; EngineUnavailable if it can't be reached."""
         settings = self._settings
         key = settings.http_api_key
-        headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        secret = f"Bearer {key.get_secret_value()}".encode() if key else b""
+        headers = {b"Authorization": secret} if key else {}
         self._client = httpx.AsyncClient(
             base_url=settings.http_url,
             headers=headers,

@@ -224,3 +224,22 @@ def test_figures_are_shown_of_a_time_that_there_is(
 ) -> None:
     assert exit_status(["metrics", "--window", window]) == 2
     assert "--window" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["topics", "--partitions", str(2**70)],
+        ["topics", "--replication", "99999"],
+        ["up", "--partitions", str(2**70)],
+        ["gateway", "keys", "add", "clara", "--requests-per-minute", str(2**70)],
+        ["gateway", "keys", "add", "clara", "--tokens-per-day", str(2**70)],
+        ["gateway", "keys", "add", "clara", "--at-once", str(2**70)],
+    ],
+    ids=" ".join,
+)
+def test_a_number_that_nobody_can_keep_is_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_status(arguments) == 2
+    assert "Invalid value" in capsys.readouterr().err

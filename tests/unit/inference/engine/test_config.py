@@ -152,3 +152,11 @@ def test_a_misspelt_option_is_refused_with_the_nearest_name() -> None:
 def test_an_option_like_no_other_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="Remove it"):
         check_options({"xyzzy": 1}, KNOWN)
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "127.0.0.1:8000", "http://", "http://127.0.0.1:99999", "http://[::1"]
+)
+def test_a_server_has_an_address(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="http_url"):
+        load_settings(http_url=url)

@@ -353,3 +353,16 @@ async def test_another_make_of_server_is_not_asked_for_its_progress() -> None:
     server = Server(models=models)
     assert await (await started(server)).progress() is None
     assert server.paths == ["/v1/models"]
+
+
+async def test_a_key_may_be_any_text() -> None:
+    keys = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        keys.append(dict(request.headers.raw)[b"Authorization"].decode())
+        return httpx.Response(200, json=MODELS)
+
+    engine = HttpEngine(load_settings(http_api_key="schlüssel"), httpx.MockTransport(answer))
+    await engine.start()
+    await engine.stop()
+    assert keys == ["Bearer schlüssel"]
