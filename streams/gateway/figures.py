@@ -61,13 +61,13 @@ class Figures:
         for take in self._takers:
             take(window)
 
-    def _has_ended(self, key: str, oldest: datetime) -> bool:
+    def _has_ended(self, version: str, oldest: datetime) -> bool:
         """Forgets what is too old of the version, and the version where nothing else is left."""
-        windows = self._windows[key]
+        windows = self._windows[version]
         while windows and windows[0].window_end < oldest:
             windows.popleft()
         if not windows:
-            del self._windows[key]
+            del self._windows[version]
         return not windows
 
     @contextmanager
