@@ -1,5 +1,6 @@
 """The adapters' figures of the last minutes: the metrics topic."""
 
+import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ class Figures:
     ) -> None:
         self._codec = codec
         self.span = span
+        #: To merge them takes a thread some time, and several would hold up all else.
+        self.turn = asyncio.Lock()
         self._now = now
         #: The version that was written last comes last.
         self._windows: OrderedDict[str, deque[AdapterMetrics]] = OrderedDict()

@@ -1,5 +1,6 @@
 """GET /api/adapters/{adapter}/metrics, as a row of ThemisDB's `adapter_metrics`."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -39,5 +40,7 @@ async def show_figures(adapter: AdapterName, request: Request, seconds: Seconds 
             "seconds", f"seconds: figures are kept for {kept:g} s here.", "invalid_value"
         )
     window = timedelta(seconds=seconds or kept)
-    records = gateway.figures.of(asked, window)
-    return json_response(200, figures(asked, records, window, datetime.now(UTC)))
+    async with gateway.figures.turn:
+        records = gateway.figures.of(asked, window)
+        told = await asyncio.to_thread(figures, asked, records, window, datetime.now(UTC))
+    return json_response(200, told)
