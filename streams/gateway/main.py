@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import resource
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from schemas.codec import Codec
@@ -193,14 +193,19 @@ class GatewayProcess(Process):
 
     async def _until_stopped(self, sender: Sender) -> None:
         """Says meanwhile whether queries can be sent and answers come."""
-        while not self.is_stopping.is_set():
-            self.report(await self._lacks(sender))
+        stopping = asyncio.create_task(self.is_stopping.wait())
+        while not stopping.done():
+            looking = asyncio.create_task(self._lacks(sender))
+            await asyncio.wait({looking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not looking.done():
+                # A broker that hangs is not waited for.
+                looking.cancel()
+                return
+            self.report(looking.result())
             for tail in self._tails:
                 if (failure := tail.failure) is not None:
                     self.fail(f"{tail.topic} can't be read any more: {failure!r}")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self.is_stopping.wait()
+            await asyncio.wait({stopping}, timeout=_LOOK_SECONDS)
 
     async def _lacks(self, sender: Sender) -> str | None:
         if not await sender.reaches_kafka():
