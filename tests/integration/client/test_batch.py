@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections import Counter
@@ -75,6 +76,29 @@ def test_a_batch_that_is_killed_goes_on_and_answers_each_line_once(
     } == {f"line-{n}": f"[{LEGAL}@1.0.0] question {n}" for n in range(LINES)}
     assert len(found) == LINES
     ids = {line["id"] for line in found}
+    asked = Counter(query.id for query in system.queries() if query.id in ids)
+    assert set(asked.values()) == {1}
+
+
+def test_a_batch_whose_disk_is_full_says_so_and_goes_on_where_there_is_room_again(
+    system: RunningSystem, tmp_path: Path
+) -> None:
+    write(tmp_path / "in.jsonl", [f"question {n}" for n in range(20)])
+    running = start(system, tmp_path, "--at-once", "8")
+    resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (3_000, resource.RLIM_INFINITY))
+    _, told = running.communicate()
+    assert running.returncode == 2
+    assert "out.jsonl can't be written" in " ".join(told.split())
+    before = output(tmp_path)
+    assert 0 < len(before) < 20
+    assert (tmp_path / "out.jsonl").read_bytes().endswith(b"\n")
+    done = start(system, tmp_path)
+    _, told = done.communicate()
+    assert done.returncode == 0, told
+    after = output(tmp_path)
+    assert after[: len(before)] == before
+    assert Counter(line["custom_id"] for line in after) == {f"line-{n}": 1 for n in range(20)}
+    ids = {line["id"] for line in after}
     asked = Counter(query.id for query in system.queries() if query.id in ids)
     assert set(asked.values()) == {1}
 
