@@ -84,7 +84,7 @@ class Output:
         """Reads what is there, and cuts off a last line that was not written to its end."""
         self._file.seek(0)
         whole = 0
-        for number, line in enumerate(self._file, 1):
+        for number, line in enumerate(self._lines(), 1):
             if not line.endswith(b"\n"):
                 if not may_begin_a_line(line):
                     raise self._foreign(number)
@@ -95,6 +95,11 @@ class Output:
             except (ValueError, KeyError, TypeError) as error:
                 raise self._foreign(number) from error
             whole += len(line)
+
+    def _lines(self) -> Iterator[bytes]:
+        # What is written goes through no buffer; read without one it would come byte by byte.
+        with open(self._file.fileno(), "rb", closefd=False) as lines:
+            yield from lines
 
     def _count(self, name: str, line: bytes) -> None:
         if is_failure(line):
