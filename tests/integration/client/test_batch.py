@@ -83,7 +83,7 @@ def test_a_batch_that_is_killed_goes_on_and_answers_each_line_once(
 def test_a_batch_whose_disk_is_full_says_so_and_goes_on_where_there_is_room_again(
     system: RunningSystem, tmp_path: Path
 ) -> None:
-    write(tmp_path / "in.jsonl", [f"question {n}" for n in range(20)])
+    write(tmp_path / "in.jsonl", [f"full {n}" for n in range(20)])
     running = start(system, tmp_path, "--at-once", "8")
     resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (3_000, resource.RLIM_INFINITY))
     _, told = running.communicate()
