@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -109,7 +110,9 @@ class Prefetcher:
             while True:
                 await self._look.wait()
                 self._look.clear()
-                self._begin()
+                # A new engine is looked at once it is there: see `look`.
+                with suppress(EngineUnavailable):
+                    self._begin()
                 await asyncio.sleep(_PAUSE_S)
         finally:
             for task in self._work.values():

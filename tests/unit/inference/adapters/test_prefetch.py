@@ -14,7 +14,7 @@ from inference.adapters.residents import Resident
 from inference.adapters.store import AdapterStore
 from inference.engine.echo import EchoEngine
 from inference.engine.protocol import EngineLimits, LoadedAdapter
-from schemas.errors import AdapterUnavailable, EngineCrashed
+from schemas.errors import AdapterUnavailable, EngineCrashed, EngineUnavailable
 from schemas.records import AdapterVersion, BaseModel
 
 PLACES = 2
@@ -85,6 +85,8 @@ class Waiting:
     """What waits, and a prefetcher that follows it."""
 
     def __init__(self, folder: Path, engine: EchoEngine) -> None:
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            (folder / name).touch()
         self.upcoming: list[str] = []
         self.files = StubFiles(folder)
         self.store = AdapterStore(
@@ -130,8 +132,6 @@ def key(name: str) -> str:
 
 @pytest.fixture
 async def waiting(tmp_path: Path) -> AsyncIterator[Waiting]:
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        (tmp_path / name).touch()
     engine = EchoEngine(LIMITS)
     await engine.start()
     made = Waiting(tmp_path, engine)
@@ -210,6 +210,37 @@ async def test_a_new_engine_gets_what_was_used_lately(waiting: Waiting) -> None:
     waiting.store.forget()
     waiting.prefetcher.look()
     await waiting.until(lambda: set(waiting.store.resident) == {key("a"), key("b")})
+
+
+class AwayEngine(EchoEngine):
+    """Knows no limits while it is not running, as vLLM does not."""
+
+    @property
+    def limits(self) -> EngineLimits:
+        if self.is_away:
+            raise EngineUnavailable("It is not running.")
+        return super().limits
+
+    is_away = False
+
+
+async def test_what_comes_while_the_engine_is_away_is_loaded_once_it_is_back(
+    tmp_path: Path,
+) -> None:
+    engine = AwayEngine(LIMITS)
+    await engine.start()
+    waiting = Waiting(tmp_path, engine)
+    waiting.files.ready_now.set()
+    running = asyncio.create_task(waiting.prefetcher.run())
+    engine.is_away = True
+    waiting.add(key("a"))
+    await asyncio.sleep(0.05)
+    assert not running.done()
+    engine.is_away = False
+    waiting.prefetcher.look()
+    await waiting.until(lambda: waiting.store.resident == (key("a"),))
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_what_can_not_be_loaded_is_not_tried_over_and_over(waiting: Waiting) -> None:
