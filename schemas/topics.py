@@ -20,7 +20,8 @@ Producers need ``max_request_size`` of at least this much.
 """
 
 # What a broker takes; a client that asks it for another name may get no answer at all.
-_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
+LONGEST_NAME: Final = 249
+_TOPIC: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{LONGEST_NAME}}}")
 
 _HOUR_MS = 60 * 60 * 1000
 _BATCH_OVERHEAD = 4096  # a broker measures the whole record batch, headers and keys included

@@ -48,7 +48,11 @@ class IdempotentProducer:
         producer, self._producer = self._producer, None
         if producer is not None:
             await stop(producer, _STOP_SECONDS)
-        await asyncio.gather(*self._tasks)
+        # Another one may be on its way from a broker that doesn't answer.
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=_STOP_SECONDS)
+            for task in late:
+                task.cancel()
 
     async def send(self, topic: str, value: bytes, key: bytes, headers: Headers = ()) -> None:
         """Queues a record, and waits only while there is no room; a warning tells of its loss.

@@ -29,6 +29,7 @@ from aiokafka.errors import (
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata
 
+from schemas.topics import LONGEST_NAME
 from streams.kafka.doubt import Doubt
 from streams.kafka.limits import SizeLimits
 from streams.kafka.output import Output
@@ -56,8 +57,6 @@ _RETRY_BACKOFF_MS = 20
 _FRAME_BYTES = 2048
 #: How long a topic that does not exist is not asked for again.
 _ABSENT_SECONDS = 30.0
-#: Kafka takes no longer name, and aiokafka can't ask for one that is much longer.
-_LONGEST_NAME = 249
 #: How long a producer may take to end in good order.
 _STOP_SECONDS = 5.0
 
@@ -271,7 +270,7 @@ class PartitionTransactions:
             for topic in topics
             if client.cluster.partitions_for_topic(topic) is None
             and topic not in self._absent
-            and len(topic) <= _LONGEST_NAME
+            and len(topic) <= LONGEST_NAME
         }
         if asked:
             # An update that is under way is about other topics, and would be taken for ours.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from schemas.errors import ChangeRefused
-from schemas.records import AdapterVersion, TrafficShare
+from schemas.records import AdapterVersion, TrafficShare, TrafficSplit
 from streams.registry.change import (
     Change,
     Intent,
@@ -47,14 +47,11 @@ def promoted(registry: Registry, version: AdapterVersion, intent: Intent) -> Cha
     """The version takes all queries of its family."""
     family = version.family
     check_revision(registry, family, intent)
-    before, now = registry.traffic(family), registry.shares(family)
-    shares, previous = (whole(version, 100.0),), history(registry, family)
-    if version.status == "active" and [share.adapter for share in now] == [version.key]:
-        # Not so of a trial, which ends by it.
-        if before.canary is None:
-            raise ChangeRefused(f"{version.key} is active already and takes all of {family}.")
-        previous = before.previous
-    traffic = following(before, shares, previous, intent)
+    is_so = version.status == "active" and adapters(registry.shares(family)) == {version.key}
+    refusal = f"{version.key} is active already and takes all of {family}."
+    previous = _previous(registry, family, is_so, refusal)
+    shares = (whole(version, 100.0),)
+    traffic = following(registry.traffic(family), shares, previous, intent)
     return changed(registry, traffic, "promoted", intent, main=version.key)
 
 
@@ -67,14 +64,9 @@ def split(registry: Registry, family: str, weights: Mapping[str, float], intent:
         TrafficShare(version.key, weight, name)
         for (version, weight), name in zip(arms, names, strict=True)
     )
-    before, now = registry.traffic(family), registry.shares(family)
-    previous = history(registry, family)
-    if [_bare(share) for share in now] == [_bare(share) for share in shares]:
-        # Not so of a trial, which ends by it.
-        if before.canary is None:
-            raise ChangeRefused(f"{family} is split so already.")
-        previous = before.previous
-    traffic = following(before, shares, previous, intent)
+    is_so = [*map(_bare, registry.shares(family))] == [*map(_bare, shares)]
+    previous = _previous(registry, family, is_so, f"{family} is split so already.")
+    traffic = following(registry.traffic(family), shares, previous, intent)
     return changed(registry, traffic, "split", intent)
 
 
@@ -141,6 +133,21 @@ def retired(
     if traffic:
         event = replace(event, shares=weights_of(traffic))
     return Change(family, (gone,), traffic, (event,))
+
+
+def _previous(
+    registry: Registry, family: str, is_so: bool, refusal: str
+) -> tuple[TrafficSplit, ...]:
+    """What a rollback goes back to. Where all is so already, a trial ends and nothing else.
+
+    Raises ChangeRefused where there is no trial either.
+    """
+    if not is_so:
+        return history(registry, family)
+    before = registry.traffic(family)
+    if before.canary is None:
+        raise ChangeRefused(refusal)
+    return before.previous
 
 
 def _bare(share: TrafficShare) -> tuple[str, float]:

@@ -79,6 +79,24 @@ async def running(kafka: str, topic: str) -> AsyncIterator[Router]:
         await router.app.stop()
 
 
+async def owner_and_spare(first: Router, second: Router) -> tuple[Router, Router]:
+    """Who has the topic's one partition, and who has none."""
+    parts = first.partitions, second.partitions
+    await eventually(lambda: parts[0].has_first != parts[1].has_first, "it is one's")
+    return (first, second) if parts[0].has_first else (second, first)
+
+
+def late(cluster: Cluster, topic: str) -> Callable[[Seek], Awaitable[Any]]:
+    """Seeks when Faust has had time to read, and one more query has come."""
+
+    async def seek_late(seek: Seek) -> Any:
+        cluster.produce(topic, [b"later"])
+        await asyncio.sleep(_SLOW_SECONDS)
+        return await seek()
+
+    return seek_late
+
+
 def linger(router: Router) -> None:
     """Gives Faust time to read between the call that names its partitions and their pause."""
     app: Any = router.app
@@ -94,17 +112,10 @@ async def test_a_router_that_had_no_partition_loses_nothing_of_the_one_it_gets(
 ) -> None:
     cluster = Cluster(kafka)
 
-    async def seek_late(seek: Seek) -> Any:
-        cluster.produce(topic, [b"later"])
-        await asyncio.sleep(_SLOW_SECONDS)
-        return await seek()
-
     async with running(kafka, topic) as first, running(kafka, topic) as second:
-        parts = first.partitions, second.partitions
-        await eventually(lambda: parts[0].has_first != parts[1].has_first, "it is one's")
-        owner, spare = (first, second) if parts[0].has_first else (second, first)
+        owner, spare = await owner_and_spare(first, second)
         linger(spare)
-        spare.on_seek(seek_late)
+        spare.on_seek(late(cluster, topic))
         spare.may_finish.set()
         cluster.produce(topic, [b"x"] * _QUERIES)
         await owner.app.stop()
@@ -154,9 +165,7 @@ async def test_a_takeover_of_nothing_that_the_next_rebalance_overtakes_loses_not
 ) -> None:
     cluster = Cluster(kafka)
     async with running(kafka, topic) as first, running(kafka, topic) as second:
-        parts = first.partitions, second.partitions
-        await eventually(lambda: parts[0].has_first != parts[1].has_first, "it is one's")
-        owner, spare = (first, second) if parts[0].has_first else (second, first)
+        owner, spare = await owner_and_spare(first, second)
         signals: Any = spare.app
         is_overtaken = asyncio.Event()
         leaving: list[asyncio.Task[None]] = []
@@ -178,13 +187,8 @@ async def test_a_takeover_of_nothing_that_the_next_rebalance_overtakes_loses_not
             await asyncio.sleep(0.05)
             flows.append(app.consumer.flow_active)
 
-        async def seek_late(seek: Seek) -> Any:
-            cluster.produce(topic, [b"later"])
-            await asyncio.sleep(_SLOW_SECONDS)
-            return await seek()
-
         signals.on_rebalance_complete.connect(taken_over, weak=False)
-        spare.on_seek(seek_late)
+        spare.on_seek(late(cluster, topic))
         spare.may_finish.set()
         spare.app.request_rejoin()
         await eventually(lambda: _QUERIES in spare.offsets or spare.app.crashed, "the last query")
@@ -199,9 +203,7 @@ async def test_a_spare_router_takes_over_however_long_it_had_nothing_to_do(
 ) -> None:
     cluster = Cluster(kafka)
     async with running(kafka, topic) as first, running(kafka, topic) as second:
-        parts = first.partitions, second.partitions
-        await eventually(lambda: parts[0].has_first != parts[1].has_first, "it is one's")
-        owner, spare = (first, second) if parts[0].has_first else (second, first)
+        owner, spare = await owner_and_spare(first, second)
         spare.may_finish.set()
         monkeypatch.setattr(SubscriptionState, "fetcher_idle_time", 30 * 86_400.0)
         await owner.app.stop()

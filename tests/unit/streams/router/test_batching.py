@@ -204,26 +204,15 @@ async def test_records_of_another_generation_and_repeated_ones_are_dropped(
     running.cancel()
 
 
-async def test_reading_waits_while_too_much_is_pending(partitions: Assigned) -> None:
+@pytest.mark.parametrize(("number", "size"), [(3, 0), (100, MAX_PENDING_BYTES // 3 + 1)])
+async def test_reading_waits_while_too_much_is_pending(
+    partitions: Assigned, number: int, size: int
+) -> None:
     desk = Desk()
-    batcher = MicroBatcher(partitions, desk.work, max_batch=10, max_pending=3)
+    batcher = MicroBatcher(partitions, desk.work, max_batch=10, max_pending=number)
     for offset in range(2):
-        await batcher.offer(Record(0, offset))
-    waiting = asyncio.create_task(batcher.offer(Record(0, 2)))
-    await let_run()
-    assert not waiting.done()
-    running = asyncio.create_task(batcher.run())
-    await let_run()
-    assert waiting.done()
-    running.cancel()
-
-
-async def test_reading_waits_while_what_is_pending_is_too_large(partitions: Assigned) -> None:
-    desk = Desk()
-    batcher = MicroBatcher(partitions, desk.work, max_batch=10, max_pending=100)
-    half = bytes(MAX_PENDING_BYTES // 2)
-    await batcher.offer(Record(0, 0, value=half))
-    waiting = asyncio.create_task(batcher.offer(Record(0, 1, value=half)))
+        await batcher.offer(Record(0, offset, value=bytes(size)))
+    waiting = asyncio.create_task(batcher.offer(Record(0, 2, value=bytes(size))))
     await let_run()
     assert not waiting.done()
     running = asyncio.create_task(batcher.run())
