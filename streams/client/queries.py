@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.errors import DecodeError, InvalidRequest, LorelayError, RecordTooLarge, UnknownSchema
@@ -19,9 +19,9 @@ from schemas.topics import MAX_QUERY_BYTES
 from schemas.validation import validate_query
 from streams.client.failures import ConnectionLost, NoAnswer
 from streams.client.troubles import no_topic, unreachable
-from streams.kafka import producers
 from streams.kafka.access import AccessRefused, refusal
 from streams.kafka.consumers import stop
+from streams.kafka.idempotent import IdempotentProducer
 from streams.kafka.output import Headers, event_headers
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import partition_for
@@ -34,7 +34,6 @@ _FETCH_WAIT_MS = 100
 _SOURCE = "lorelay-client"
 #: Kafka takes a record within milliseconds. aiokafka would try for ever where it does not.
 _TAKE_BACK_SECONDS = 5.0
-_STOP_SECONDS = 5.0
 
 R = TypeVar("R", bound=Record)
 
@@ -92,15 +91,13 @@ class QueryClient(Assembly):
             **self._settings.client_kwargs(),
         )
         parts.push_async_callback(stop, self._consumer)
-        self._producer = AIOKafkaProducer(
-            enable_idempotence=True,
-            max_request_size=self._settings.max_record_bytes,
-            **self._settings.client_kwargs(),
-        )
-        parts.push_async_callback(producers.stop, self._producer, _STOP_SECONDS)
+        most = self._settings.max_record_bytes
+        self._producer = IdempotentProducer(self._settings, max_request_size=most)
+        parts.push_async_callback(self._producer.stop)
         parts.push_async_callback(self._stop_schemas)
         try:
-            await asyncio.gather(self._consumer.start(), self._producer.start())
+            await self._consumer.start()
+            await self._producer.start()
             await self._listen()
         except KafkaError as error:
             raise await unreachable(self._settings, error) from error
@@ -252,7 +249,7 @@ class QueryClient(Assembly):
 
     async def _write(self, topic: str, payload: bytes, key: bytes, headers: Headers = ()) -> None:
         try:
-            await self._producer.send_and_wait(topic, payload, key=key, headers=list(headers))
+            await self._producer.send_and_wait(topic, payload, key, headers)
         except KafkaError as error:
             raise await refusal(self._settings, error) or ConnectionLost(
                 f"It could not be written to {topic}: {error!r}"
@@ -261,7 +258,7 @@ class QueryClient(Assembly):
     async def _listen(self) -> None:
         """Takes the end of the partitions to read as the beginning."""
         # Looked up now, so that a query may be taken back where the cluster stops answering.
-        self._producer.client.add_topic(self._topics.cancels)
+        self._producer.look_up(self._topics.cancels)
         existing = await self._consumer.topics()
         for topic in (self._topics.queries, *self._read_topics):
             if topic not in existing:

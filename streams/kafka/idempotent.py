@@ -82,6 +82,14 @@ class IdempotentProducer:
         """Whether a broker answers."""
         return bool(await self._live().client.force_metadata_update())
 
+    def look_up(self, topic: str) -> None:
+        """Asks where the topic is, before anything is written to it."""
+        self._live().client.add_topic(topic)
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        """The topic's partitions. Raises: KafkaError."""
+        return set(await self._live().partitions_for(topic))
+
     def _live(self) -> AIOKafkaProducer:
         assert self._producer is not None, "start() comes first"
         return self._producer

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from schemas.errors import DecodeError, InvalidRequest
+from schemas.errors import DecodeError, InvalidRequest, LorelayError
 from schemas.records import Feedback
+from schemas.topics import MAX_QUERY_BYTES
 from streams.client import AnsweredWithError, Client, NoAnswer
 from streams.kafka.settings import KafkaSettings
 from tests.chaos.fleet import ROOT
@@ -65,6 +66,20 @@ async def test_who_is_cancelled_while_it_connects_or_leaves_keeps_no_connection(
     del visit
     # What was not closed warns when it goes, and a warning is an error here.
     gc.collect()
+
+
+async def test_a_question_that_is_refused_is_the_last_that_is(system: RunningSystem) -> None:
+    async with client_of(system) as client:
+        await client.ask("first", adapter="base", session="s")
+        system.cluster.limit(system.topics.queries, 2000)
+        try:
+            with pytest.raises(LorelayError):
+                await client.ask("x" * 5000, adapter="base", session="s")
+        finally:
+            system.cluster.limit(system.topics.queries, MAX_QUERY_BYTES + 4096)
+        for number in range(3):
+            answer = await client.ask(f"later {number}", adapter="base", session="s", seconds=20)
+            assert answer.text == f"[base] later {number}"
 
 
 async def test_an_error_is_raised_with_its_response(system: RunningSystem) -> None:
