@@ -194,6 +194,22 @@ class TestNearest:
             assert found == pytest.approx(by_halving(a_c, a_b, n_c, n_b, margin), abs=1e-9)
         assert 0 < found < 1 - margin
 
+    @pytest.mark.parametrize(
+        ("margin", "a_c", "a_b", "n_c", "n_b"),
+        [
+            (1e-4, 1e-4, 1e-4, 58632.0, 6.1e-5),
+            (1e-4, 1.0000857e-4, 0.9, 0.005, 0.0),
+            (1e-4, 1.00000075e-4, 0.4, 1.0, 0.0),
+            (0.5, 0.5, 0.1, 1e5, 1e-5),
+        ],
+    )
+    def test_it_is_found_where_two_roots_nearly_meet(
+        self, margin: float, a_c: float, a_b: float, n_c: float, n_b: float
+    ) -> None:
+        parts = (np.array([part]) for part in (a_c, a_b, n_c, n_b))
+        wanted = pytest.approx(by_halving(a_c, a_b, n_c, n_b, margin), abs=2e-12)
+        assert nearest(*parts, margin) == wanted
+
     def test_many_at_once(self) -> None:
         a_c, a_b = np.linspace(0.01, 0.99, 50), np.linspace(0.9, 0.001, 50)
         found = nearest(a_c, a_b, np.array([3.0]), np.array([40.0]), 0.02)
