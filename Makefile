@@ -37,11 +37,13 @@ IMPORTED := .venv/.imported .venv-worker/.imported-$(WORKER)
 WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
 # Most tests wait for something, so five lanes run side by side. What these don't name is in the
 # last. The first needs the models, and the second runs while they are trained: it makes do with a
-# tiny one of its own.
+# tiny one of its own. Both end early, and go on with the chaos that needs no vLLM, and with what
+# runs against secured brokers and whole trials of versions.
 VLLM := $(wildcard tests/chaos/test_promise_vllm.py \
   tests/integration/worker/test_vllm_faults.py tests/e2e)
-FAULTS := $(wildcard tests/chaos \
-  $(addprefix tests/integration/,broker_faults registry router security versions))
+CHAOS := $(wildcard tests/chaos)
+TRIALS := $(wildcard tests/integration/security tests/integration/versions)
+FAULTS := $(wildcard $(addprefix tests/integration/,broker_faults client registry router))
 UNITS := $(wildcard tests/unit $(addprefix tests/integration/,sink tracing))
 REST := $(wildcard tests)
 IN_NO_LANE := $(WORKER_SUITES) tests/system
@@ -77,15 +79,17 @@ test-faults test-units test-rest: $(STREAMS) $(BROKER)
 test-vllm: TRAINING := OMP_NUM_THREADS=1
 test-faults test-units test-rest: NICE := nice
 test-vllm:
-	@$(call pytest,.venv,$(VLLM))
+	@$(call both,$(call pytest,.venv,$(VLLM)),$(call pytest,.venv,$(TRIALS)))
 test-contract:
-	@$(call pytest,.venv-worker,$(WORKER_SUITES))
+	@$(call both,$(call pytest,.venv-worker,$(WORKER_SUITES)),$(call \
+	  pytest,.venv,$(CHAOS) $(call ignoring,$(VLLM))))
 test-faults:
-	@$(call pytest,.venv,$(FAULTS) $(call ignoring,$(IN_NO_LANE) $(VLLM)))
+	@$(call pytest,.venv,$(FAULTS) $(call ignoring,$(VLLM)))
 test-units:
 	@$(call pytest,.venv,$(UNITS) $(call ignoring,$(IN_NO_LANE) $(VLLM)))
 test-rest:
-	@$(call pytest,.venv,$(REST) $(call ignoring,$(IN_NO_LANE) $(VLLM) $(FAULTS) $(UNITS)))
+	@$(call pytest,.venv,$(REST) $(call \
+	  ignoring,$(IN_NO_LANE) $(VLLM) $(CHAOS) $(TRIALS) $(FAULTS) $(UNITS)))
 
 test-system: setup ## With Debian's Prometheus, kcat, Chromium; fetches what is missing, as root
 	@tests/system/install
@@ -145,6 +149,8 @@ clean: ## Stop the local stack and remove what it wrote; models stay
 distclean: clean ## Remove the environments, the broker and the models too
 	@rm -rf .venv .venv-worker .venv-peers .uv .broker .lorelay .system
 
+# $(call both,ONE,OTHER): the other runs though the first has failed.
+both = failed=0; $(1) || failed=1; $(2) || failed=1; exit $$failed
 ignoring = $(patsubst %,--ignore=%,$(1))
 
 # $(call pytest,ENVIRONMENT,PATHS): nothing to run, or nothing collected (5), is no failure. Lanes
