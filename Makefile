@@ -37,12 +37,10 @@ IMPORTED := .venv/.imported .venv-worker/.imported-$(WORKER)
 WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
 # Most tests wait for something, so five lanes run side by side. What these don't name is in the
 # last. The first needs the models, and the second runs while they are trained: it makes do with a
-# tiny one of its own. Both end early, and go on with the chaos that needs no vLLM, and with what
-# runs against secured brokers and whole trials of versions.
+# tiny one of its own; it ends early, and goes on with chaos, secured brokers and whole trials.
 VLLM := $(wildcard tests/chaos/test_promise_vllm.py \
   tests/integration/worker/test_vllm_faults.py tests/e2e)
-CHAOS := $(wildcard tests/chaos)
-TRIALS := $(wildcard tests/integration/security tests/integration/versions)
+LATER := $(wildcard tests/chaos tests/integration/security tests/integration/versions)
 FAULTS := $(wildcard $(addprefix tests/integration/,broker_faults client registry router))
 UNITS := $(wildcard tests/unit $(addprefix tests/integration/,sink tracing))
 REST := $(wildcard tests)
@@ -77,19 +75,19 @@ test-faults test-units test-rest: $(STREAMS) $(BROKER)
 # The first lane is the longest, and set-up is before it. Beside the others a second thread of
 # training waits for a core at each step: 420 ms of CPU a step with it, 360 without, as fast.
 test-vllm: TRAINING := OMP_NUM_THREADS=1
-test-faults test-units test-rest: NICE := nice
+test-contract test-faults test-units test-rest: NICE := nice
 test-vllm:
-	@$(call both,$(call pytest,.venv,$(VLLM)),$(call pytest,.venv,$(TRIALS)))
+	@$(call pytest,.venv,$(VLLM))
 test-contract:
 	@$(call both,$(call pytest,.venv-worker,$(WORKER_SUITES)),$(call \
-	  pytest,.venv,$(CHAOS) $(call ignoring,$(VLLM))))
+	  pytest,.venv,$(LATER) $(call ignoring,$(VLLM))))
 test-faults:
 	@$(call pytest,.venv,$(FAULTS) $(call ignoring,$(VLLM)))
 test-units:
 	@$(call pytest,.venv,$(UNITS) $(call ignoring,$(IN_NO_LANE) $(VLLM)))
 test-rest:
 	@$(call pytest,.venv,$(REST) $(call \
-	  ignoring,$(IN_NO_LANE) $(VLLM) $(CHAOS) $(TRIALS) $(FAULTS) $(UNITS)))
+	  ignoring,$(IN_NO_LANE) $(VLLM) $(LATER) $(FAULTS) $(UNITS)))
 
 test-system: setup ## With Debian's Prometheus, kcat, Chromium; fetches what is missing, as root
 	@tests/system/install

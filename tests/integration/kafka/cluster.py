@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -24,11 +25,17 @@ from confluent_kafka.admin import (
 )
 
 _SECONDS = 30.0
-_NO_COORDINATOR_YET = (
+_NOT_SETTLED = (
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.NOT_COORDINATOR,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    # A new leader knows its high watermark once a follower has caught up (KIP-207).
+    KafkaError.OFFSET_NOT_AVAILABLE,
 )
+
+_T = TypeVar("_T")
 
 
 class Cluster:
@@ -190,7 +197,9 @@ class Cluster:
         Without the metadata: long ones are read past their end (confluent-kafka 2.16.1).
         """
         asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition)])
-        result = self._admin.list_consumer_group_offsets([asked])[group].result(_SECONDS)
+        result = _once_settled(
+            lambda: self._admin.list_consumer_group_offsets([asked])[group].result(_SECONDS)
+        )
         (found,) = result.topic_partitions
         offset: int = found.offset
         return offset
@@ -210,10 +219,7 @@ class Cluster:
             # An empty text is written as a zero byte.
             told = (metadata,) if metadata else ()
             target = TopicPartition(topic, partition, offset, *told)
-            deadline = time.monotonic() + _SECONDS
-            while not _is_taken(consumer, target):
-                assert time.monotonic() < deadline, f"nobody coordinates {group}"
-                time.sleep(0.1)
+            _once_settled(lambda: consumer.commit(offsets=[target], asynchronous=False))
         finally:
             consumer.close()
 
@@ -244,25 +250,21 @@ class Cluster:
 
 
 def _watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
-    """The log's ends; a partition just made or moved may have no leader yet that knows them."""
+    """The log's ends."""
+    first, end = _once_settled(lambda: consumer.get_watermark_offsets(partition, _SECONDS))
+    return first, end
+
+
+def _once_settled(ask: Callable[[], _T]) -> _T:
+    """Asks again as long as who leads or coordinates is not there yet, or has just been moved."""
     deadline = time.monotonic() + _SECONDS
     while True:
         try:
-            first, end = consumer.get_watermark_offsets(partition, _SECONDS)
-            return first, end
+            return ask()
         except KafkaException as error:
-            if not _is_settling(error) or time.monotonic() > deadline:
+            if error.args[0].code() not in _NOT_SETTLED or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
-
-
-def _is_settling(error: KafkaException) -> bool:
-    return error.args[0].code() in (
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        # A new leader knows its high watermark once a follower has caught up (KIP-207).
-        KafkaError.OFFSET_NOT_AVAILABLE,
-    )
 
 
 def _collect(offsets: list[int]) -> Callable[[KafkaError | None, Message], None]:
@@ -274,14 +276,3 @@ def _collect(offsets: list[int]) -> Callable[[KafkaError | None, Message], None]
         offsets.append(offset)
 
     return on_delivery
-
-
-def _is_taken(consumer: Consumer, offset: TopicPartition) -> bool:
-    """Commits; False where a new broker has no coordinator yet."""
-    try:
-        consumer.commit(offsets=[offset], asynchronous=False)
-    except KafkaException as error:
-        if error.args[0].code() in _NO_COORDINATOR_YET:
-            return False
-        raise
-    return True
