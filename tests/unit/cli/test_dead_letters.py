@@ -50,7 +50,7 @@ class TestDisplay:
         self, record: Anything
     ) -> None:
         found = record.read()
-        console = Console(width=120, record=True, file=StringIO())
+        console = Console(width=120, record=True, file=StringIO(), highlight=False)
         console.print(*lines([found]), details(found))
         assert all(c.isprintable() or c == "\n" for c in console.export_text())
         assert json.loads(json.dumps(as_json(found)))["origin"] == found.origin
@@ -60,7 +60,7 @@ class TestDisplay:
 
     def test_the_original_is_in_none_of_them(self) -> None:
         found = letter(value=b"somebody's prompt")
-        console = Console(width=200, record=True, file=StringIO())
+        console = Console(width=200, record=True, file=StringIO(), highlight=False)
         console.print(*lines([found]), details(found))
         assert "prompt" not in console.export_text()
         assert "prompt" not in json.dumps(as_json(found))
