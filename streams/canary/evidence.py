@@ -157,8 +157,8 @@ def nearest(a_c: Numbers, a_b: Numbers, n_c: Numbers, n_b: Numbers, margin: floa
     radius = np.sqrt((linear / 3.0) + third * third)
     turn = (constant + linear * third + 2.0 * third**3) / (2.0 * radius**3)
     o_b = third - 2.0 * radius * np.sin(np.arcsin(_between(turn, -1.0, 1.0)) / 3.0)
-    low, high = np.array(_EDGE), np.array(1.0 - margin - _EDGE)
-    o_b = _between(o_b, low, high)
+    low, high = np.full_like(o_b, _EDGE), np.full_like(o_b, 1.0 - margin - _EDGE)
+    o_b = np.minimum(np.maximum(o_b, low), high)
     for _ in range(_STEPS):
         o_c = o_b + margin
         of_c, of_b = o_c * (1.0 - o_c), o_b * (1.0 - o_b)
