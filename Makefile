@@ -37,11 +37,11 @@ IMPORTED := .venv/.imported .venv-worker/.imported-$(WORKER)
 WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
 # Most tests wait for something, so five lanes run side by side. What these don't name is in the
 # last. The first needs the models, and the second runs while they are trained: it makes do with a
-# tiny one of its own; it ends early, and goes on with chaos, secured brokers and whole trials.
+# tiny one of its own; it ends early, and goes on with chaos and whole trials.
 VLLM := $(wildcard tests/chaos/test_promise_vllm.py \
   tests/integration/worker/test_vllm_faults.py tests/e2e)
-LATER := $(wildcard tests/chaos tests/integration/security tests/integration/versions)
-FAULTS := $(wildcard $(addprefix tests/integration/,broker_faults client registry router))
+LATER := $(wildcard tests/chaos tests/integration/versions)
+FAULTS := $(wildcard $(addprefix tests/integration/,broker_faults client registry router security))
 UNITS := $(wildcard tests/unit $(addprefix tests/integration/,sink tracing))
 REST := $(wildcard tests)
 IN_NO_LANE := $(WORKER_SUITES) tests/system
@@ -69,9 +69,11 @@ test: $(STREAMS) $(BROKER) ## Checks and every test
 LANES := test-vllm test-contract test-faults test-units test-rest
 .PHONY: test-lanes $(LANES)
 test-lanes: $(LANES) lint
-test-vllm: setup models
-test-contract: setup
-test-faults test-units test-rest: $(STREAMS) $(BROKER)
+# Files, not `setup` and `models`: make looks again for what can start when a process ends, and for
+# those there is none, so that a lane would wait until another one had ended.
+$(LANES): $(STREAMS) $(BROKER)
+test-vllm test-contract: $(WORKER_ENV)
+test-vllm: $(MODELS)
 # The first lane is the longest, and set-up is before it. Beside the others a second thread of
 # training waits for a core at each step: 420 ms of CPU a step with it, 360 without, as fast.
 test-vllm: TRAINING := OMP_NUM_THREADS=1
