@@ -36,11 +36,11 @@ IMPORTED := .venv/.imported .venv-worker/.imported-$(WORKER)
 # What needs vLLM or PEFT in the test's own process runs in the worker environment.
 WORKER_SUITES := $(wildcard tests/unit/inference/training tests/contract)
 # Most tests wait for something, so five lanes run side by side. What these don't name is in the
-# last. The first needs the models, and the second runs while they are trained: it makes do with a
-# tiny one of its own; it ends early, and goes on with chaos and whole trials.
+# last. The first needs the models. While they are trained, the second waits with chaos and whole
+# trials; then it computes, with a tiny model of its own.
 VLLM := $(wildcard tests/chaos/test_promise_vllm.py \
   tests/integration/worker/test_vllm_faults.py tests/e2e)
-LATER := $(wildcard tests/chaos tests/integration/versions)
+WAITING := $(wildcard tests/chaos tests/integration/versions)
 FAULTS := $(wildcard $(addprefix tests/integration/,broker_faults client registry router security))
 UNITS := $(wildcard tests/unit $(addprefix tests/integration/,sink tracing))
 REST := $(wildcard tests)
@@ -77,19 +77,19 @@ test-vllm: $(MODELS)
 # The first lane is the longest, and set-up is before it. Beside the others a second thread of
 # training waits for a core at each step: 420 ms of CPU a step with it, 360 without, as fast.
 test-vllm: TRAINING := OMP_NUM_THREADS=1
-test-contract test-faults test-units test-rest: NICE := nice
+test-faults test-units test-rest: NICE := nice
 test-vllm:
 	@$(call pytest,.venv,$(VLLM))
 test-contract:
-	@$(call both,$(call pytest,.venv-worker,$(WORKER_SUITES)),$(call \
-	  pytest,.venv,$(LATER) $(call ignoring,$(VLLM))))
+	@$(call both,$(call pytest,.venv,$(WAITING) $(call ignoring,$(VLLM))),$(call \
+	  pytest,.venv-worker,$(WORKER_SUITES)))
 test-faults:
 	@$(call pytest,.venv,$(FAULTS) $(call ignoring,$(VLLM)))
 test-units:
 	@$(call pytest,.venv,$(UNITS) $(call ignoring,$(IN_NO_LANE) $(VLLM)))
 test-rest:
 	@$(call pytest,.venv,$(REST) $(call \
-	  ignoring,$(IN_NO_LANE) $(VLLM) $(LATER) $(FAULTS) $(UNITS)))
+	  ignoring,$(IN_NO_LANE) $(VLLM) $(WAITING) $(FAULTS) $(UNITS)))
 
 test-system: setup ## With Debian's Prometheus, kcat, Chromium; fetches what is missing, as root
 	@tests/system/install
