@@ -158,7 +158,7 @@ def nearest(a_c: Numbers, a_b: Numbers, n_c: Numbers, n_b: Numbers, margin: floa
     turn = (constant + linear * third + 2.0 * third**3) / (2.0 * radius**3)
     o_b = third - 2.0 * radius * np.sin(np.arcsin(_between(turn, -1.0, 1.0)) / 3.0)
     low, high = np.full_like(o_b, _EDGE), np.full_like(o_b, 1.0 - margin - _EDGE)
-    o_b = np.minimum(np.maximum(o_b, low), high)
+    o_b = _between(o_b, low, high)
     for _ in range(_STEPS):
         o_c = o_b + margin
         of_c, of_b = o_c * (1.0 - o_c), o_b * (1.0 - o_b)
@@ -175,7 +175,7 @@ def nearest(a_c: Numbers, a_b: Numbers, n_c: Numbers, n_b: Numbers, margin: floa
     return o_b
 
 
-def _between(value: Numbers, low: float, high: float) -> Numbers:
+def _between(value: Numbers, low: Numbers | float, high: Numbers | float) -> Numbers:
     """As numpy's clip, which takes several times as long for a few numbers."""
     return np.minimum(np.maximum(value, low), high)
 
