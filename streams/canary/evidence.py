@@ -41,6 +41,7 @@ _EDGE: Final = 1e-12
 #: How exactly they are found, and in how many steps at most; halving alone takes 40.
 _EXACT: Final = 1e-12
 _STEPS: Final = 60
+_FLAT: Final = 1e-300
 
 
 class Counts(NamedTuple):
@@ -157,7 +158,8 @@ def nearest(a_c: Numbers, a_b: Numbers, n_c: Numbers, n_b: Numbers, margin: floa
     radius = np.sqrt((linear / 3.0) + third * third)
     turn = (constant + linear * third + 2.0 * third**3) / (2.0 * radius**3)
     o_b = third - 2.0 * radius * np.sin(np.arcsin(_between(turn, -1.0, 1.0)) / 3.0)
-    low, high = np.full_like(o_b, _EDGE), np.full_like(o_b, 1.0 - margin - _EDGE)
+    low: Numbers | float = _EDGE
+    high: Numbers | float = 1.0 - margin - _EDGE
     o_b = _between(o_b, low, high)
     for _ in range(_STEPS):
         o_c = o_b + margin
@@ -165,11 +167,13 @@ def nearest(a_c: Numbers, a_b: Numbers, n_c: Numbers, n_b: Numbers, margin: floa
         slope = w_c * (o_c - a_c) * of_b + w_b * (o_b - a_b) * of_c
         steepness = w_c * (of_b + (o_c - a_c) * (1.0 - 2.0 * o_b))
         steepness = steepness + w_b * (of_c + (o_b - a_b) * (1.0 - 2.0 * o_c))
+        # What is not steep at all steps out of its bracket.
+        stepped = o_b - slope / np.maximum(steepness, _FLAT)
+        if (np.abs(stepped - o_b) <= _EXACT).all():
+            return _between(stepped, low, high)
         low, high = np.where(slope < 0.0, o_b, low), np.where(slope > 0.0, o_b, high)
-        # Where it is not steep at all, the bracket has it.
-        stepped = o_b - slope / np.where(steepness > 0.0, steepness, -np.inf)
-        within = (steepness > 0.0) & (low <= stepped) & (stepped <= high)
-        before, o_b = o_b, np.where(within, stepped, (low + high) / 2.0)
+        before = o_b
+        o_b = np.where((low <= stepped) & (stepped <= high), stepped, (low + high) / 2.0)
         if (np.abs(o_b - before) <= _EXACT).all():
             break
     return o_b
