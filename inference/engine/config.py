@@ -6,15 +6,17 @@ knows some 200 more.
 """
 
 import difflib
+import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import pydantic
 import yaml
 from pydantic import Field, NonNegativeFloat, PositiveInt, SecretStr, field_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from inference.training.base import base_identity
 from schemas.errors import ConfigurationError
@@ -31,7 +33,8 @@ class LoraModule(pydantic.BaseModel):
 class EngineSettings(BaseSettings):
     """What an engine serves and how; a variable ``LORELAY_MAX_LORAS`` wins over the file.
 
-    Fields of vLLM's have vLLM's names; None leaves its default.
+    Fields of vLLM's have vLLM's names; None leaves its default. Lists and mappings in variables
+    are JSON: ``LORELAY_OPTIONS='{"gpu_memory_utilization": 0.4}'``, which adds to the file's.
     """
 
     model_config = SettingsConfigDict(env_prefix="LORELAY_", extra="ignore", frozen=True)
@@ -51,16 +54,16 @@ class EngineSettings(BaseSettings):
         None, description="Adapters held loaded; by default 32, or max_loras if that is more."
     )
     max_lora_rank: PositiveInt = Field(16, description="The highest rank that can be loaded.")
-    lora_modules: tuple[LoraModule, ...] = Field(
+    lora_modules: Annotated[tuple[LoraModule, ...], NoDecode] = Field(
         (), description='Adapters to load at start-up: {name, path} or "name=path".'
     )
     chat_template: str | None = Field(
         None, description="A chat template or its file, in place of the tokenizer's own."
     )
-    default_chat_template_kwargs: dict[str, Any] = Field(
+    default_chat_template_kwargs: Annotated[dict[str, Any], NoDecode] = Field(
         default_factory=dict, description="What every chat template is given."
     )
-    options: dict[str, Any] = Field(
+    options: Annotated[dict[str, Any], NoDecode] = Field(
         default_factory=dict, description="Further options of vLLM's AsyncEngineArgs."
     )
 
@@ -100,6 +103,17 @@ class EngineSettings(BaseSettings):
             for module in modules
         )
 
+    @field_validator("lora_modules", "default_chat_template_kwargs", "options", mode="before")
+    @classmethod
+    # Of two such validators pydantic calls the later one first.
+    def _decoded(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is no JSON") from None
+
     @field_validator("http_url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
@@ -136,9 +150,13 @@ def load_settings(path: Path | None = None, **overrides: Any) -> EngineSettings:
     """
     fields = EngineSettings.model_fields
     values = read_file(path) if path else {}
+    variables = EnvSettingsSource(EngineSettings)()
     options = values.pop("options", None) or {}
     options |= {name: values.pop(name) for name in values.keys() - fields.keys()}
-    values |= EnvSettingsSource(EngineSettings)() | {"options": options} | overrides
+    # What is no mapping is for the validator to refuse.
+    with suppress(KeyError, TypeError, ValueError):
+        variables["options"] = options | json.loads(variables["options"])
+    values |= {"options": options} | variables | overrides
     try:
         return EngineSettings(**values)
     except pydantic.ValidationError as error:
@@ -150,7 +168,8 @@ def problem(error: pydantic.ValidationError) -> str:
     """The first thing that pydantic found wrong, with the name of the option."""
     first = error.errors()[0]
     option = ".".join(str(part) for part in first["loc"])
-    return f"{option}: {first['msg']}" if option else first["msg"]
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"{option}: {reason}" if option else reason
 
 
 def read_file(path: Path) -> dict[str, Any]:

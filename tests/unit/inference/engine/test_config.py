@@ -72,6 +72,32 @@ def test_a_variable_wins_over_the_file_and_an_argument_over_both(
     assert (settings.max_loras, settings.max_num_seqs) == (5, 3)
 
 
+def test_options_in_a_variable_add_to_those_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, "seed: 3\noptions: {block_size: 16}\ngpu-memory-utilization: 0.9\n")
+    monkeypatch.setenv("LORELAY_OPTIONS", '{"gpu_memory_utilization": 0.4, "dtype": "float16"}')
+    monkeypatch.setenv("LORELAY_LORA_MODULES", '["law@1.0.0=/adapters/law"]')
+    settings = load_settings(path)
+    assert settings.options == {
+        "seed": 3,
+        "block_size": 16,
+        "gpu_memory_utilization": 0.4,
+        "dtype": "float16",
+    }
+    assert settings.lora_modules == (LoraModule(name="law@1.0.0", path=Path("/adapters/law")),)
+
+
+@pytest.mark.parametrize("name", ["options", "lora_modules", "default_chat_template_kwargs"])
+@pytest.mark.parametrize("text", ["gpu_memory_utilization=0.4", "", "3", '"{}"'])
+def test_a_variable_that_must_be_json_and_is_not_is_named(
+    name: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"LORELAY_{name.upper()}", text)
+    with pytest.raises(ConfigurationError, match=f"is wrong: {name}: "):
+        load_settings()
+
+
 def test_the_base_model_is_named_after_its_folder_unless_it_has_a_served_name(
     tmp_path: Path,
 ) -> None:
