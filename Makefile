@@ -139,7 +139,7 @@ lock: .uv/.ready ## Resolve requirements/*.in again
 	compile peers.txt peers.in; \
 	compile worker-cpu.txt --override worker-cpu.overrides worker-cpu.in; \
 	compile worker-gpu.txt worker-gpu.in; \
-	sed -i '1a # UNTESTED: it resolves, but has not been run on a GPU yet.' worker-gpu.txt
+	sed -i '1a # What of it has been run on a GPU: docs/operations.md.' worker-gpu.txt
 
 clean: ## Stop the local stack and remove what it wrote; models stay
 	@if [ -x .venv/bin/lorelay ]; then .venv/bin/lorelay down; fi
