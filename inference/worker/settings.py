@@ -1,6 +1,7 @@
 """What a worker can be told; from `LORELAY_*` variables or a file."""
 
 import os
+from functools import partial
 from math import inf, isqrt
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,12 +12,7 @@ from pydantic_settings import NoDecode
 from inference.scheduling.admission import Admission
 from streams.process import ProcessSettings
 from streams.registry.remote.settings import RemoteSettings
-
-
-def _cache_folder() -> Path:
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "lorelay" / "adapters"
-
+from streams.user_cache import user_cache
 
 #: Of fewer places each one is worth too much to be left free.
 _LARGE_BATCH = 16
@@ -38,7 +34,7 @@ class WorkerSettings(ProcessSettings, RemoteSettings):
         "unset: anywhere. Links that lead out of them are refused.",
     )
     adapter_store: Path = Field(
-        default_factory=_cache_folder,
+        default_factory=partial(user_cache, "adapters"),
         description="Where fetched adapters are kept; workers of one host may share it. Default: "
         "lorelay/adapters in the user's cache folder.",
     )

