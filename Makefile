@@ -217,9 +217,9 @@ $(PEERS): requirements/peers.txt | .uv/.ready
 	  -DoutputDirectory=$(abspath $(@D)) >.broker/maven.log 2>&1 || { cat .broker/maven.log >&2; exit 1; }
 	@touch $@
 
-.broker/.ready: .broker/jars/.ready | $(STREAMS)
-	@echo "Archiving the broker's classes, so that it starts in half the time"
-	@.venv/bin/python -m cli.stack.class_archive
+.broker/.ready: .broker/jars/.ready $(wildcard cli/stack/broker_start.py) | $(STREAMS)
+	@echo "Preparing the broker's start, so that it takes half the time"
+	@.venv/bin/python -m cli.stack.broker_start
 	@touch $@
 
 # Python compiles what it imports for the first time: half a minute of the first start, which is

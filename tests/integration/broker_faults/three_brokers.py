@@ -12,7 +12,7 @@ from confluent_kafka import ElectionType, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from cli.stack import ports
-from cli.stack.broker import BrokerSettings, new_cluster_id, start
+from cli.stack.broker import BrokerSettings, new_id, start
 from cli.stack.folder import ProcessRecord, StackFolder
 from cli.stack.processes import Processes
 from cli.stack.readiness import broker_probe, wait_until_ready
@@ -37,7 +37,7 @@ class ThreeBrokers:
 
     def __init__(self, folder: Path) -> None:
         controllers = {node: ports.free_port() for node in NODES}
-        cluster = new_cluster_id()
+        cluster = new_id()
         voters = ",".join(f"{node}@{ports.LOOPBACK}:{controllers[node]}" for node in NODES)
         self._folders = {node: StackFolder(folder / str(node)) for node in NODES}
         self._settings = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cli.stack import broker, ports
-from cli.stack.broker import BrokerSettings, choose_port, find_java, java_major
+from cli.stack.broker import BrokerSettings, choose_port, find_java, java_major, prepare
 from cli.stack.folder import StackFolder
 from cli.stack.processes import Processes
 from schemas.errors import ConfigurationError
@@ -68,6 +68,31 @@ def test_an_old_java_is_a_plain_message(only_path: Path) -> None:
 def test_a_java_of_the_right_age_is_taken(only_path: Path) -> None:
     java_that_says(only_path, "21.0.1")
     assert find_java() == str(only_path / "java")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "Exception in thread main java.io.IOException: No space left\n\tat a.b(C.java:1)\n"
+            "Caused by: java.io.IOException: disk full\n\t... 14 more",
+            "Caused by: java.io.IOException: disk full",
+        ),
+        ("The properties are wrong.", "The properties are wrong."),
+        ("", "Java ended with status 3"),
+    ],
+)
+def test_a_folder_that_cannot_be_formatted_is_a_plain_message(
+    tmp_path: Path, said: str, reason: str
+) -> None:
+    (tmp_path / "said").write_text(said)
+    java = tmp_path / "java"
+    java.write_text(f"#!/bin/sh\ncat {tmp_path}/said >&2\nexit 3\n")
+    java.chmod(0o755)
+    settings = BrokerSettings(tmp_path / "data", 1, 2, jars=tmp_path / "jars")
+    with pytest.raises(ConfigurationError, match="could not be made") as failed:
+        prepare(settings, str(java))
+    assert str(failed.value).endswith(f": {reason}")
 
 
 def test_missing_jars_are_a_plain_message(tmp_path: Path) -> None:
