@@ -7,6 +7,7 @@ knows some 200 more.
 
 import difflib
 import json
+import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,10 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Setting
 from inference.training.base import base_identity
 from schemas.errors import ConfigurationError
 from schemas.records import BaseModel
+
+#: As vLLM writes large numbers: 32k is 32,000 and 32K 32,768.
+_SUFFIXES = {"k": 10**3, "m": 10**6, "K": 2**10, "M": 2**20}
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kmKM])")
 
 
 class LoraModule(pydantic.BaseModel):
@@ -113,6 +118,13 @@ class EngineSettings(BaseSettings):
             return json.loads(value)
         except ValueError:
             raise ValueError(f"{value!r} is no JSON") from None
+
+    @field_validator("max_model_len", mode="before")
+    @classmethod
+    def _with_suffix(cls, length: object) -> object:
+        if isinstance(length, str) and (found := _NUMBER.fullmatch(length.strip())):
+            return int(float(found[1]) * _SUFFIXES[found[2]])
+        return length
 
     @field_validator("http_url")
     @classmethod

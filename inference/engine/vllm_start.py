@@ -6,7 +6,7 @@ import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
@@ -18,6 +18,7 @@ from streams.garbage import importing
 log = logging.getLogger(__name__)
 
 _KILLED_WITHIN_SECONDS = 30.0
+_KV_CACHE_BYTES = 1 << 30
 
 #: Imported by vLLM's workers, not here: the module changes vLLM's kernels.
 CPU_LORA = "inference.engine.vllm_cpu_lora.CpuLora"
@@ -81,11 +82,14 @@ def engine_config(settings: EngineSettings) -> Any:
         log.warning(warning)
     if current_platform.is_cpu():
         # bfloat16 needs instructions that many a CPU lacks, and compiling takes minutes.
-        defaults = {"dtype": "float32", "enforce_eager": True}
-        options = defaults | {"worker_extension_cls": CPU_LORA} | options
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        defaults = {"dtype": "float32", "enforce_eager": True, "worker_extension_cls": CPU_LORA}
+        if "gpu_memory_utilization" not in options:
+            # Most of the machine's memory otherwise. vLLM's VLLM_CPU_KVCACHE_SPACE wins over it.
+            defaults["kv_cache_memory_bytes"] = _KV_CACHE_BYTES
+        options = defaults | options
     try:
-        config = AsyncEngineArgs(**_arguments(settings) | options).create_engine_config()
+        arguments = _arguments(settings) | _texts_read(options)
+        config = AsyncEngineArgs(**arguments).create_engine_config()
     except (ValueError, TypeError, OSError, NotImplementedError) as error:
         reason = problem(error) if isinstance(error, ValidationError) else brief(error)
         raise ConfigurationError(f"vLLM refuses the configuration: {reason}") from error
@@ -149,6 +153,27 @@ def _arguments(settings: EngineSettings) -> dict[str, Any]:
             "max_lora_rank": settings.max_lora_rank,
         }
     return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _texts_read(options: dict[str, Any]) -> dict[str, Any]:
+    """The options, with texts read as vLLM's command line and file have them: 4G, 32k, JSON.
+
+    Raises ValueError for a text that vLLM can't read.
+    """
+    texts = {name: value for name, value in options.items() if isinstance(value, str)}
+    if not texts:
+        return options
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    class Reader(FlexibleArgumentParser):  # type: ignore[misc]
+        def error(self, message: str) -> NoReturn:
+            raise ValueError(message)
+
+    reader = AsyncEngineArgs.add_cli_args(Reader(add_help=False, allow_abbrev=False))
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in texts.items()]
+    read, _ = reader.parse_known_args(flags)
+    return options | {name: getattr(read, name) for name in texts if hasattr(read, name)}
 
 
 def _server_options(settings: EngineSettings, known: set[str]) -> set[str]:

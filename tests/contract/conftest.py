@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -23,6 +23,8 @@ from tests.contract.tiny_model import build_adapter, build_base
 
 MAX_LORA_RANK = 16
 MAX_CPU_LORAS = 4
+#: For some hundred prompts as long as they may be. Filling a GiB with zeros costs each start 1 s.
+KV_CACHE_BYTES = 64 << 20
 
 needs_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed here.")
 
@@ -44,9 +46,12 @@ class Models:
         folder = build_adapter(self.root / name, rank=rank, seed=seed)
         return LoadedAdapter(f"{name}@1.0.0", str(folder), rank)
 
-    def settings(self, **more: object) -> EngineSettings:
+    def settings(
+        self, *, options: Mapping[str, object] | None = None, **more: object
+    ) -> EngineSettings:
         """Settings that are the same for every engine."""
         return load_settings(
+            options={"kv_cache_memory_bytes": KV_CACHE_BYTES, **(options or {})},
             model=str(self.base) if find_spec("vllm") else "base",
             served_model_name="tiny",
             max_model_len=128,
@@ -111,6 +116,7 @@ def vllm_server(models: Models) -> Iterator[str]:
         "max-loras": 3,
         "max-cpu-loras": MAX_CPU_LORAS,
         "max-lora-rank": MAX_LORA_RANK,
+        "kv-cache-memory-bytes": KV_CACHE_BYTES,
         "dtype": "float32",
         "scheduling-policy": "priority",
         "worker-extension-cls": CPU_LORA,
@@ -123,7 +129,6 @@ def vllm_server(models: Models) -> Iterator[str]:
     environment = os.environ | {
         "HF_HUB_OFFLINE": "1",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_NO_USAGE_STATS": "1",
     }
     with log.open("wb") as output:

@@ -10,7 +10,12 @@ from inference.engine.factory import make_engine
 
 
 async def main(model: str, options: dict[str, Any]) -> None:
-    settings = load_settings(model=model, max_model_len=128, max_num_seqs=4, options=options)
+    settings = load_settings(
+        model=model,
+        max_model_len=128,
+        max_num_seqs=4,
+        options={"kv_cache_memory_bytes": 64 << 20, **options},
+    )
     engine = make_engine("vllm", settings)
     await engine.start()
     print("ready", flush=True)

@@ -91,6 +91,7 @@ async def test_the_settings_chat_template_goes_before_the_tokenizers(
         ({"max_lora_rank": 7}, "max_lora_rank"),
         ({"options": {"max_num_batch_tokens": 64}}, "Did you mean max_num_batched_tokens"),
         ({"options": {"dtype": "float33"}}, "dtype|float33"),
+        ({"options": {"max_num_batched_tokens": "many"}}, "batched-tokens: .* 'many'"),
         ({"max_model_len": 10 * CONTEXT}, "max_model_len"),
     ],
 )
@@ -99,6 +100,16 @@ def test_what_vllm_refuses_is_a_mistake_of_the_user(
 ) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         engine_config(load_settings(model=str(base(True)), **settings))
+
+
+def test_texts_are_read_as_vllms_command_line_reads_them(base: Callable[[bool], Path]) -> None:
+    options = {"max_num_batched_tokens": "1k", "dtype": "half", "compilation_config": '{"mode": 0}'}
+    config = engine_config(
+        load_settings(model=str(base(True)), max_model_len=256, max_num_seqs=8, options=options)
+    )
+    assert config.scheduler_config.max_num_batched_tokens == 1_000
+    assert str(config.model_config.dtype) == "torch.float16"
+    assert config.compilation_config.mode == 0
 
 
 def test_options_without_effect_are_warned_of(

@@ -6,6 +6,7 @@ from typing import Any
 import psutil
 import pytest
 
+from inference.engine.config import load_settings
 from inference.engine.factory import make_engine
 from inference.engine.vllm_start import IN_ENGINE_CORE, engine_config
 from schemas.errors import EngineUnavailable
@@ -38,6 +39,22 @@ def test_several_workers_or_a_chosen_backend_stay_with_vllm(
 ) -> None:
     config = engine_config(models.settings(options=options))
     assert config.parallel_config.distributed_executor_backend == backend
+
+
+@pytest.mark.parametrize(
+    ("options", "held"),
+    [
+        ({}, 1 << 30),
+        ({"kv_cache_memory_bytes": 256_000_000}, 256_000_000),
+        ({"kv_cache_memory_bytes": "256M"}, 256 << 20),
+        ({"gpu_memory_utilization": 0.1}, None),
+    ],
+)
+def test_the_cache_takes_a_gibibyte_unless_one_says_how_much(
+    models: Models, options: dict[str, Any], held: int | None
+) -> None:
+    settings = load_settings(model=str(models.base), max_model_len=128, options=options)
+    assert engine_config(settings).cache_config.kv_cache_memory_bytes == held
 
 
 async def test_the_engine_core_is_bound_to_the_cores_that_a_worker_would_have(

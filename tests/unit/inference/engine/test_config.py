@@ -88,6 +88,20 @@ def test_options_in_a_variable_add_to_those_in_the_file(
     assert settings.lora_modules == (LoraModule(name="law@1.0.0", path=Path("/adapters/law")),)
 
 
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("32k", 32_000), ("8K", 8_192), ("1.5m", 1_500_000), ("4096", 4_096)]
+)
+def test_a_length_may_be_written_as_vllm_does(tmp_path: Path, text: str, tokens: int) -> None:
+    assert load_settings(write(tmp_path, f"max-model-len: {text}\n")).max_model_len == tokens
+    assert load_settings(max_model_len=text).max_model_len == tokens
+
+
+@pytest.mark.parametrize("text", ["32 kilo", "k", "-1k", "0k", "1.5"])
+def test_other_lengths_are_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="max_model_len"):
+        load_settings(max_model_len=text)
+
+
 @pytest.mark.parametrize("name", ["options", "lora_modules", "default_chat_template_kwargs"])
 @pytest.mark.parametrize("text", ["gpu_memory_utilization=0.4", "", "3", '"{}"'])
 def test_a_variable_that_must_be_json_and_is_not_is_named(
