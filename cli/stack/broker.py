@@ -193,10 +193,7 @@ def prepare(settings: BrokerSettings, java: str) -> None:
     settings.properties_file.write_text("".join(lines))
     if (settings.log_dir / _META_PROPERTIES).exists():
         return
-    formatted = settings.jars.parent / FORMATTED
-    if formatted.is_dir() and not settings.format_options:
-        _copy_formatted(formatted, settings)
-    else:
+    if settings.format_options or not _is_copied(settings.jars.parent / FORMATTED, settings):
         _format(java, settings)
 
 
@@ -233,22 +230,26 @@ def _classes(jars: Path, archive_to: Path | None = None) -> list[str]:
     return [archive, *_SILENT_WITHOUT_IT, "-cp", f"{jars}/*"]
 
 
-def _copy_formatted(formatted: Path, settings: BrokerSettings) -> None:
-    """With ids of its own. All at once, for a folder that is half there would not be formatted."""
+def _is_copied(formatted: Path, settings: BrokerSettings) -> bool:
+    """Whether the data folder is a copy now, with ids of its own; all of it or nothing."""
     own = {
         "cluster.id": settings.cluster_id,
         "directory.id": new_id(),
         "node.id": settings.properties()["node.id"],
     }
-    lines = (formatted / _META_PROPERTIES).read_text().splitlines()
-    named = (line.partition("=")[::2] for line in lines if not line.startswith("#"))
-    with TemporaryDirectory(dir=settings.data) as folder:
-        copy = Path(folder) / settings.log_dir.name
-        shutil.copytree(formatted, copy)
-        (copy / _META_PROPERTIES).write_text(
-            "".join(f"{name}={own.get(name, value)}\n" for name, value in named)
-        )
-        copy.replace(settings.log_dir)
+    try:
+        lines = (formatted / _META_PROPERTIES).read_text().splitlines()
+        named = (line.partition("=")[::2] for line in lines if not line.startswith("#"))
+        with TemporaryDirectory(dir=settings.data) as folder:
+            copy = Path(folder) / settings.log_dir.name
+            shutil.copytree(formatted, copy)
+            (copy / _META_PROPERTIES).write_text(
+                "".join(f"{name}={own.get(name, value)}\n" for name, value in named)
+            )
+            copy.replace(settings.log_dir)
+    except OSError:
+        return False
+    return True
 
 
 def _format(java: str, settings: BrokerSettings) -> None:

@@ -40,7 +40,8 @@ def write_start(jars: Path = JARS) -> None:
             archive_to=folder / CLASS_ARCHIVE,
         )
         prepare(settings, find_java())
-        shutil.copytree(settings.log_dir, folder / FORMATTED)
+        # As plain files: whoever starts a broker may read them.
+        shutil.copytree(settings.log_dir, folder / FORMATTED, copy_function=shutil.copyfile)
         with running(settings, folder, patience=_ARCHIVED_WITHIN_SECONDS):
             pass
         (folder / CLASS_ARCHIVE).replace(archive)
