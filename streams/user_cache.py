@@ -9,5 +9,7 @@ def user_cache(name: str) -> Path:
 
     Raises RuntimeError where the user has no home folder.
     """
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "lorelay" / name
+    caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not caches.is_absolute():
+        caches = Path.home() / ".cache"
+    return caches / "lorelay" / name

@@ -193,7 +193,7 @@ def prepare(settings: BrokerSettings, java: str) -> None:
     settings.properties_file.write_text("".join(lines))
     if (settings.log_dir / _META_PROPERTIES).exists():
         return
-    if settings.format_options or not _is_copied(settings.jars.parent / FORMATTED, settings):
+    if not _is_copied(settings.jars.parent / FORMATTED, settings):
         _format(java, settings)
 
 
@@ -232,24 +232,31 @@ def _classes(jars: Path, archive_to: Path | None = None) -> list[str]:
 
 def _is_copied(formatted: Path, settings: BrokerSettings) -> bool:
     """Whether the data folder is a copy now, with ids of its own; all of it or nothing."""
+    properties = settings.properties()
     own = {
         "cluster.id": settings.cluster_id,
         "directory.id": new_id(),
-        "node.id": settings.properties()["node.id"],
+        "node.id": properties["node.id"],
     }
+    if settings.format_options or properties["log.dirs"] != str(settings.log_dir):
+        return False
     try:
         lines = (formatted / _META_PROPERTIES).read_text().splitlines()
-        named = (line.partition("=")[::2] for line in lines if not line.startswith("#"))
+        named = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
         with TemporaryDirectory(dir=settings.data) as folder:
             copy = Path(folder) / settings.log_dir.name
             shutil.copytree(formatted, copy)
             (copy / _META_PROPERTIES).write_text(
-                "".join(f"{name}={own.get(name, value)}\n" for name, value in named)
+                "".join(f"{name}={value}\n" for name, value in (named | own).items())
             )
-            copy.replace(settings.log_dir)
-    except OSError:
-        return False
-    return True
+            is_whole = any(file.stat().st_size for file in copy.glob("*/*.checkpoint"))
+            if is_whole and named.keys() == own.keys() | {"version"}:
+                copy.replace(settings.log_dir)
+                return True
+    except (OSError, ValueError):
+        # The storage tool says what is wrong, or does it all the same.
+        pass
+    return False
 
 
 def _format(java: str, settings: BrokerSettings) -> None:

@@ -8,9 +8,10 @@ knows some 200 more.
 import difflib
 import json
 import re
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -23,9 +24,10 @@ from inference.training.base import base_identity
 from schemas.errors import ConfigurationError
 from schemas.records import BaseModel
 
-#: As vLLM writes large numbers: 32k is 32,000 and 32K 32,768.
+_LONGEST_QUOTE = 60
+#: vLLM's suffixes: 32k is 32,000 and 32K 32,768. Parts of a K or M are none to it, either.
 _SUFFIXES = {"k": 10**3, "m": 10**6, "K": 2**10, "M": 2**20}
-_NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kmKM])")
+_NUMBER = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6}(?=[km]))?)([kmKM])")
 
 
 class LoraModule(pydantic.BaseModel):
@@ -39,7 +41,8 @@ class EngineSettings(BaseSettings):
     """What an engine serves and how; a variable ``LORELAY_MAX_LORAS`` wins over the file.
 
     Fields of vLLM's have vLLM's names; None leaves its default. Lists and mappings in variables
-    are JSON: ``LORELAY_OPTIONS='{"gpu_memory_utilization": 0.4}'``, which adds to the file's.
+    are JSON: ``LORELAY_OPTIONS='{"gpu_memory_utilization": 0.4}'``, which adds to the file's. What
+    stands among the options and is a field is taken as that field.
     """
 
     model_config = SettingsConfigDict(env_prefix="LORELAY_", extra="ignore", frozen=True)
@@ -108,22 +111,20 @@ class EngineSettings(BaseSettings):
             for module in modules
         )
 
-    @field_validator("lora_modules", "default_chat_template_kwargs", "options", mode="before")
+    @field_validator("lora_modules", "default_chat_template_kwargs", mode="before")
     @classmethod
     # Of two such validators pydantic calls the later one first.
     def _decoded(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is no JSON") from None
+        found = _from_json(value) if isinstance(value, str) else value
+        if isinstance(found, str):
+            raise ValueError(f"{shorten(repr(value), _LONGEST_QUOTE)} is no JSON")
+        return found
 
     @field_validator("max_model_len", mode="before")
     @classmethod
     def _with_suffix(cls, length: object) -> object:
         if isinstance(length, str) and (found := _NUMBER.fullmatch(length.strip())):
-            return int(float(found[1]) * _SUFFIXES[found[2]])
+            return int(Decimal(found[1]) * _SUFFIXES[found[2]])
         return length
 
     @field_validator("http_url")
@@ -160,20 +161,44 @@ def load_settings(path: Path | None = None, **overrides: Any) -> EngineSettings:
 
     Raises ConfigurationError, in one sentence, for a file or value that can't be used.
     """
-    fields = EngineSettings.model_fields
-    values = read_file(path) if path else {}
-    variables = EnvSettingsSource(EngineSettings)()
-    options = values.pop("options", None) or {}
-    options |= {name: values.pop(name) for name in values.keys() - fields.keys()}
-    # What is no mapping is for the validator to refuse.
-    with suppress(KeyError, TypeError, ValueError):
-        variables["options"] = options | json.loads(variables["options"])
-    values |= {"options": options} | variables | overrides
+    settings, options = _sorted_out(read_file(path) if path else {})
+    variables, more = _sorted_out(EnvSettingsSource(EngineSettings)())
+    values = settings | variables | {"options": options | more} | overrides
     try:
         return EngineSettings(**values)
     except pydantic.ValidationError as error:
         where = f" in {path}" if path else ""
         raise ConfigurationError(f"The configuration{where} is wrong: {problem(error)}") from error
+
+
+def _sorted_out(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(fields, other options of vLLM's), wherever they stand; a field's own place wins."""
+    fields = EngineSettings.model_fields
+    options = {str(name).replace("-", "_"): v for name, v in _mapping(values.pop("options", {}))}
+    settings = {name: value for name, value in (options | values).items() if name in fields}
+    others = {name: value for name, value in (options | values).items() if name not in fields}
+    return settings, others
+
+
+def _mapping(options: object) -> Iterable[tuple[object, Any]]:
+    """The items of a mapping, or of one in JSON, as a variable holds it."""
+    found = _from_json(options) if isinstance(options, str) else options
+    if found is None:
+        return ()
+    if not isinstance(found, dict):
+        raise ConfigurationError(
+            f"The configuration is wrong: options: {shorten(repr(options), _LONGEST_QUOTE)} is no "
+            'mapping, as {"gpu_memory_utilization": 0.4} is.'
+        )
+    return found.items()
+
+
+def _from_json(text: str) -> object:
+    """What it says, or the text itself where it is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def problem(error: pydantic.ValidationError) -> str:

@@ -80,15 +80,18 @@ def engine_config(settings: EngineSettings) -> Any:
     options, warnings = check_options(settings.options, known, _server_options(settings, known))
     for warning in warnings:
         log.warning(warning)
+    defaults: dict[str, Any] = {}
     if current_platform.is_cpu():
         # bfloat16 needs instructions that many a CPU lacks, and compiling takes minutes.
-        defaults = {"dtype": "float32", "enforce_eager": True, "worker_extension_cls": CPU_LORA}
-        if "gpu_memory_utilization" not in options:
-            # Most of the machine's memory otherwise. vLLM's VLLM_CPU_KVCACHE_SPACE wins over it.
-            defaults["kv_cache_memory_bytes"] = _KV_CACHE_BYTES
-        options = defaults | options
+        defaults = {
+            "dtype": "float32",
+            "enforce_eager": True,
+            "worker_extension_cls": CPU_LORA,
+            # By gpu_memory_utilization vLLM would take most of the machine's memory.
+            "kv_cache_memory_bytes": _KV_CACHE_BYTES,
+        }
     try:
-        arguments = _arguments(settings) | _texts_read(options)
+        arguments = _arguments(settings) | defaults | _texts_read(options)
         config = AsyncEngineArgs(**arguments).create_engine_config()
     except (ValueError, TypeError, OSError, NotImplementedError) as error:
         reason = problem(error) if isinstance(error, ValidationError) else brief(error)
@@ -168,6 +171,9 @@ def _texts_read(options: dict[str, Any]) -> dict[str, Any]:
 
     class Reader(FlexibleArgumentParser):  # type: ignore[misc]
         def error(self, message: str) -> NoReturn:
+            flag, _, reason = message.partition(":")
+            if "ignored explicit argument" in reason:
+                raise ValueError(f"{flag}: must be true or false, without quotes")
             raise ValueError(message)
 
     reader = AsyncEngineArgs.add_cli_args(Reader(add_help=False, allow_abbrev=False))

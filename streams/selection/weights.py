@@ -10,6 +10,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from time import time
 from typing import TypeVar
 from zipfile import BadZipFile, ZipFile
 
@@ -18,6 +19,9 @@ import numpy as np
 from streams.user_cache import user_cache
 
 log = logging.getLogger(__name__)
+
+_PART = ".part"
+_LONG_AGO_SECONDS = 3600.0
 
 Loaded = TypeVar("Loaded")
 
@@ -29,11 +33,12 @@ def load_unpacked(packed: Path, load: Callable[[Path], Loaded]) -> Loaded:
     can be kept, ``packed`` itself is loaded.
     """
     try:
-        copy = _place(packed)
-        if copy.exists():
-            # numpy leaves a file open that is no archive.
-            with suppress(BadZipFile, ValueError, KeyError, EOFError), ZipFile(copy):
-                return load(copy)
+        contents = _contents(packed)
+        copy = user_cache("encoders") / f"{sha256(repr(contents).encode()).hexdigest()[:16]}.npz"
+        if copy.is_file():
+            with suppress(BadZipFile, ValueError, KeyError, EOFError):
+                if _contents(copy) == contents:
+                    return load(copy)
             log.warning("%s is damaged and made anew", copy)
         _unpack(packed, copy)
     except (OSError, RuntimeError) as error:
@@ -42,21 +47,25 @@ def load_unpacked(packed: Path, load: Callable[[Path], Loaded]) -> Loaded:
     return load(copy)
 
 
-def _place(packed: Path) -> Path:
-    """Named after what is in ``packed``, as its table of contents tells it."""
-    with ZipFile(packed) as archive:
-        contents = [(array.filename, array.file_size, array.CRC) for array in archive.infolist()]
-    return user_cache("encoders") / f"{sha256(repr(contents).encode()).hexdigest()[:16]}.npz"
+def _contents(file: Path) -> list[tuple[str, int, int]]:
+    """(name, size, checksum) of each array; who reads an array compares it with its checksum."""
+    with ZipFile(file) as archive:
+        return sorted((array.filename, array.file_size, array.CRC) for array in archive.infolist())
 
 
 def _unpack(packed: Path, copy: Path) -> None:
     """Whole or not at all, whoever else does the same meanwhile."""
     copy.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=copy.parent, suffix=".part", delete=False) as part:
+    for part in copy.parent.glob(f"*{_PART}"):
+        # Of one that was killed.
+        if time() - part.stat().st_mtime > _LONG_AGO_SECONDS:
+            part.unlink(missing_ok=True)
+    with NamedTemporaryFile(dir=copy.parent, suffix=_PART, delete=False) as part_file:
         try:
             with np.load(packed, allow_pickle=False) as arrays:
-                np.savez(part, allow_pickle=False, **arrays)
-            Path(part.name).replace(copy)
+                np.savez(part_file, allow_pickle=False, **arrays)
+            part_file.flush()
+            Path(part_file.name).replace(copy)
         except BaseException:
-            Path(part.name).unlink(missing_ok=True)
+            Path(part_file.name).unlink(missing_ok=True)
             raise

@@ -92,6 +92,7 @@ async def test_the_settings_chat_template_goes_before_the_tokenizers(
         ({"options": {"max_num_batch_tokens": 64}}, "Did you mean max_num_batched_tokens"),
         ({"options": {"dtype": "float33"}}, "dtype|float33"),
         ({"options": {"max_num_batched_tokens": "many"}}, "batched-tokens: .* 'many'"),
+        ({"options": {"enforce_eager": "true"}}, "enforce-eager.*: must be true or false"),
         ({"max_model_len": 10 * CONTEXT}, "max_model_len"),
     ],
 )

@@ -47,12 +47,14 @@ def test_several_workers_or_a_chosen_backend_stay_with_vllm(
         ({}, 1 << 30),
         ({"kv_cache_memory_bytes": 256_000_000}, 256_000_000),
         ({"kv_cache_memory_bytes": "256M"}, 256 << 20),
-        ({"gpu_memory_utilization": 0.1}, None),
+        ({"gpu_memory_utilization": 0.9}, 1 << 30),
+        ({"kv_cache_memory_bytes": None}, None),
     ],
 )
 def test_the_cache_takes_a_gibibyte_unless_one_says_how_much(
-    models: Models, options: dict[str, Any], held: int | None
+    models: Models, options: dict[str, Any], held: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
     settings = load_settings(model=str(models.base), max_model_len=128, options=options)
     assert engine_config(settings).cache_config.kv_cache_memory_bytes == held
 

@@ -57,8 +57,8 @@ def test_a_data_folder_that_is_copied_is_as_the_storage_tool_makes_it(tmp_path: 
     extra = {"node.id": "2", "controller.quorum.voters": "1@127.0.0.1:1,2@127.0.0.1:3"}
     by_tool = BrokerSettings(tmp_path / "tool", 2, 3, jars, extra)
     copied = BrokerSettings(tmp_path / "copy", 2, 3, JARS, extra, cluster_id=by_tool.cluster_id)
-    for settings in (by_tool, copied):
-        prepare(settings, find_java())
+    prepare(by_tool, find_java())
+    prepare(copied, "no-java")
     ids = [ids_in(settings.log_dir) for settings in (by_tool, copied)]
     assert ids[0].pop("directory.id") != ids[1].pop("directory.id")
     assert ids[0] == ids[1] == {"version": "1", "node.id": "2", "cluster.id": copied.cluster_id}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cli.stack import broker, ports
-from cli.stack.broker import BrokerSettings, choose_port, find_java, java_major, prepare
+from cli.stack.broker import FORMATTED, BrokerSettings, choose_port, find_java, java_major, prepare
 from cli.stack.folder import StackFolder
 from cli.stack.processes import Processes
 from schemas.errors import ConfigurationError
@@ -93,6 +93,39 @@ def test_a_folder_that_cannot_be_formatted_is_a_plain_message(
     with pytest.raises(ConfigurationError, match="could not be made") as failed:
         prepare(settings, str(java))
     assert str(failed.value).endswith(f": {reason}")
+
+
+WHOLE = "node.id=1\ndirectory.id=abc\nversion=1\ncluster.id=def\n"
+
+
+@pytest.mark.parametrize(
+    ("properties", "checkpoint"),
+    [(b"", b"x"), (b"node.id=1\n", b"x"), (b"\xff", b"x"), (WHOLE.encode(), b"")],
+)
+def test_of_a_damaged_folder_no_copy_is_made(
+    tmp_path: Path, properties: bytes, checkpoint: bytes
+) -> None:
+    formatted = tmp_path / FORMATTED
+    (formatted / "__cluster_metadata-0").mkdir(parents=True)
+    (formatted / "meta.properties").write_bytes(properties)
+    (formatted / "__cluster_metadata-0" / "0-0.checkpoint").write_bytes(checkpoint)
+    settings = BrokerSettings(tmp_path / "data", 1, 2, jars=tmp_path / "jars")
+    with pytest.raises(ConfigurationError, match="could not be made"):
+        prepare(settings, "false")
+    assert not settings.log_dir.exists()
+
+
+def test_a_data_folder_elsewhere_is_not_copied(tmp_path: Path) -> None:
+    formatted = tmp_path / FORMATTED
+    (formatted / "__cluster_metadata-0").mkdir(parents=True)
+    (formatted / "meta.properties").write_text(WHOLE)
+    (formatted / "__cluster_metadata-0" / "0-0.checkpoint").write_bytes(b"x")
+    elsewhere = {"log.dirs": str(tmp_path / "elsewhere")}
+    settings = BrokerSettings(tmp_path / "data", 1, 2, tmp_path / "jars", elsewhere)
+    with pytest.raises(ConfigurationError, match="could not be made"):
+        prepare(settings, "false")
+    prepare(BrokerSettings(tmp_path / "other", 1, 2, tmp_path / "jars"), "false")
+    assert (tmp_path / "other" / "log" / "meta.properties").exists()
 
 
 def test_missing_jars_are_a_plain_message(tmp_path: Path) -> None:

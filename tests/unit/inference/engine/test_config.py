@@ -88,6 +88,39 @@ def test_options_in_a_variable_add_to_those_in_the_file(
     assert settings.lora_modules == (LoraModule(name="law@1.0.0", path=Path("/adapters/law")),)
 
 
+def test_a_field_among_the_options_is_that_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, "model: x\nmax_loras: 2\noptions: {max-num-seqs: 7, max_loras: 3}\n")
+    monkeypatch.setenv("LORELAY_OPTIONS", '{"model": "y", "max-model-len": "8K", "seed": 1}')
+    settings = load_settings(path)
+    assert (settings.model, settings.max_model_len) == ("y", 8192)
+    assert (settings.max_num_seqs, settings.max_loras) == (7, 2)
+    assert settings.options == {"seed": 1}
+    monkeypatch.setenv("LORELAY_MODEL", "z")
+    assert load_settings(path).model == "z"
+    assert load_settings(path, model="argument").model == "argument"
+
+
+def test_dashes_and_underscores_are_one_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, "gpu-memory-utilization: 0.9\noptions: {block-size: 8}\n")
+    monkeypatch.setenv("LORELAY_OPTIONS", '{"gpu-memory-utilization": 0.4, "block_size": 16}')
+    assert load_settings(path).options == {"gpu_memory_utilization": 0.4, "block_size": 16}
+
+
+@pytest.mark.parametrize("options", ["[1]", "3", "text"])
+def test_options_in_the_file_must_be_a_mapping_too(tmp_path: Path, options: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"is wrong: options: .* is no mapping"):
+        load_settings(write(tmp_path, f"options: {options}\n"))
+
+
+def test_options_in_the_file_may_be_json_or_empty(tmp_path: Path) -> None:
+    assert load_settings(write(tmp_path, "options: '{\"seed\": 1}'\n")).options == {"seed": 1}
+    assert load_settings(write(tmp_path, "options:\n")).options == {}
+
+
 @pytest.mark.parametrize(
     ("text", "tokens"), [("32k", 32_000), ("8K", 8_192), ("1.5m", 1_500_000), ("4096", 4_096)]
 )
@@ -96,14 +129,16 @@ def test_a_length_may_be_written_as_vllm_does(tmp_path: Path, text: str, tokens:
     assert load_settings(max_model_len=text).max_model_len == tokens
 
 
-@pytest.mark.parametrize("text", ["32 kilo", "k", "-1k", "0k", "1.5"])
+@pytest.mark.parametrize(
+    "text", ["32 kilo", "k", "-1k", "0k", "1.5", "1.5K", "\u0661k", "9" * 400 + "k"]
+)
 def test_other_lengths_are_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="max_model_len"):
         load_settings(max_model_len=text)
 
 
 @pytest.mark.parametrize("name", ["options", "lora_modules", "default_chat_template_kwargs"])
-@pytest.mark.parametrize("text", ["gpu_memory_utilization=0.4", "", "3", '"{}"'])
+@pytest.mark.parametrize("text", ["gpu_memory_utilization=0.4", "", "3", '"{}"', "[" * 99_999])
 def test_a_variable_that_must_be_json_and_is_not_is_named(
     name: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

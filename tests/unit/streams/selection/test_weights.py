@@ -1,12 +1,14 @@
 """An encoder's weights, unpacked once."""
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from streams.selection.weights import load_unpacked
+from streams.user_cache import user_cache
 
 TABLE = np.arange(64_000, dtype=np.uint8).reshape(-1, 64)
 
@@ -30,11 +32,14 @@ def load(file: Path) -> tuple[Path, list[object]]:
 
 
 def test_the_second_load_is_of_the_copy_too_and_gives_the_same(packed: Path, cache: Path) -> None:
+    found = set()
     for _ in range(2):
         file, weights = load_unpacked(packed, load)
         assert weights == [TABLE.tolist(), 0.5]
         assert [file] == list(cache.iterdir())
         assert file.stat().st_size > TABLE.nbytes > packed.stat().st_size
+        found.add(file.stat().st_ino)
+    assert len(found) == 1
 
 
 def test_other_weights_get_a_copy_of_their_own(packed: Path, cache: Path) -> None:
@@ -47,6 +52,35 @@ def test_other_weights_get_a_copy_of_their_own(packed: Path, cache: Path) -> Non
 def damaged(copy: bytes) -> list[bytes]:
     middle = len(copy) // 2
     return [b"", copy[:middle], copy[:middle] + b"\xff" * 9 + copy[middle + 9 :]]
+
+
+def test_a_copy_of_other_weights_is_made_anew(packed: Path, cache: Path) -> None:
+    copy, weights = load_unpacked(packed, load)
+    np.savez(copy, table=TABLE + 1, scale=np.float32(0.5))
+    assert load_unpacked(packed, load) == (copy, weights)
+
+
+def test_a_pipe_in_the_place_of_the_copy_holds_up_nobody(packed: Path, cache: Path) -> None:
+    copy, weights = load_unpacked(packed, load)
+    copy.unlink()
+    os.mkfifo(copy)
+    assert load_unpacked(packed, load) == (copy, weights)
+
+
+def test_what_a_killed_one_left_behind_is_removed(packed: Path, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    for age in (10, 10_000):
+        left = cache / f"{age}.part"
+        left.touch()
+        os.utime(left, times=(time.time() - age,) * 2)
+    copy, _ = load_unpacked(packed, load)
+    assert set(cache.iterdir()) == {copy, cache / "10.part"}
+
+
+def test_a_relative_cache_folder_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "caches")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_cache("encoders") == tmp_path / ".cache" / "lorelay" / "encoders"
 
 
 @pytest.mark.parametrize("damage", range(3))
