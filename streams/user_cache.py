@@ -3,13 +3,21 @@
 import os
 from pathlib import Path
 
+from schemas.errors import ConfigurationError
+
 
 def user_cache(name: str) -> Path:
     """Lorelay's folder ``name`` there (XDG Base Directory Specification); it may not exist.
 
-    Raises RuntimeError where the user has no home folder.
+    Raises ConfigurationError where the user has no home folder.
     """
     caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not caches.is_absolute():
-        caches = Path.home() / ".cache"
+        try:
+            caches = Path.home() / ".cache"
+        except RuntimeError:
+            raise ConfigurationError(
+                "You have no home folder to keep files in: set XDG_CACHE_HOME to a folder, by its "
+                "whole path."
+            ) from None
     return caches / "lorelay" / name

@@ -193,7 +193,7 @@ def prepare(settings: BrokerSettings, java: str) -> None:
     settings.properties_file.write_text("".join(lines))
     if (settings.log_dir / _META_PROPERTIES).exists():
         return
-    if not _is_copied(settings.jars.parent / FORMATTED, settings):
+    if not _copy(settings.jars.parent / FORMATTED, settings):
         _format(java, settings)
 
 
@@ -230,8 +230,8 @@ def _classes(jars: Path, archive_to: Path | None = None) -> list[str]:
     return [archive, *_SILENT_WITHOUT_IT, "-cp", f"{jars}/*"]
 
 
-def _is_copied(formatted: Path, settings: BrokerSettings) -> bool:
-    """Whether the data folder is a copy now, with ids of its own; all of it or nothing."""
+def _copy(formatted: Path, settings: BrokerSettings) -> bool:
+    """Make the data folder, with ids of its own, all of it or nothing; whether that was done."""
     properties = settings.properties()
     own = {
         "cluster.id": settings.cluster_id,

@@ -42,10 +42,10 @@ def write_start(jars: Path = JARS) -> None:
         prepare(settings, find_java())
         # As plain files: whoever starts a broker may read them.
         shutil.copytree(settings.log_dir, folder / FORMATTED, copy_function=shutil.copyfile)
+        (folder / FORMATTED).replace(formatted)
         with running(settings, folder, patience=_ARCHIVED_WITHIN_SECONDS):
             pass
         (folder / CLASS_ARCHIVE).replace(archive)
-        (folder / FORMATTED).replace(formatted)
 
 
 def main() -> int:

@@ -175,9 +175,9 @@ def _sorted_out(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     """(fields, other options of vLLM's), wherever they stand; a field's own place wins."""
     fields = EngineSettings.model_fields
     options = {str(name).replace("-", "_"): v for name, v in _mapping(values.pop("options", {}))}
-    settings = {name: value for name, value in (options | values).items() if name in fields}
-    others = {name: value for name, value in (options | values).items() if name not in fields}
-    return settings, others
+    found = options | values
+    settings = {name: found.pop(name) for name in fields if name in found}
+    return settings, found
 
 
 def _mapping(options: object) -> Iterable[tuple[object, Any]]:

@@ -132,8 +132,8 @@ def _set_environment(settings: EngineSettings) -> None:
     elif settings.model.startswith(("/", ".", "~")):
         raise ConfigurationError(f"There is no model folder {settings.model}.")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    # FlashInfer compiles its sampler with nvcc before the first answer, for minutes, where there is
-    # an nvcc; vLLM's own sampler is in Triton and needs none.
+    # Where there is an nvcc, FlashInfer compiles its sampler with it at the first start: "several
+    # minutes", says its log. vLLM's own needs no nvcc.
     os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
     # A forked EngineCore would keep our sockets open, and threads do not survive a fork.
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")

@@ -16,6 +16,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
+from schemas.errors import ConfigurationError
 from streams.user_cache import user_cache
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def load_unpacked(packed: Path, load: Callable[[Path], Loaded]) -> Loaded:
                     return load(copy)
             log.warning("%s is damaged and made anew", copy)
         _unpack(packed, copy)
-    except (OSError, RuntimeError) as error:
+    except (OSError, ConfigurationError) as error:
         log.debug("%s stays packed: %s", packed, error)
         return load(packed)
     return load(copy)

@@ -19,12 +19,10 @@ from inference.engine.config import EngineSettings, load_settings
 from inference.engine.factory import EngineKind, make_engine
 from inference.engine.protocol import Engine, LoadedAdapter
 from inference.engine.vllm_start import CPU_LORA, IN_ENGINE_CORE
-from tests.contract.tiny_model import build_adapter, build_base
+from tests.contract.tiny_model import KV_CACHE_BYTES, build_adapter, build_base
 
 MAX_LORA_RANK = 16
 MAX_CPU_LORAS = 4
-#: For some hundred prompts as long as they may be. Filling a GiB with zeros costs each start 1 s.
-KV_CACHE_BYTES = 64 << 20
 
 needs_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed here.")
 

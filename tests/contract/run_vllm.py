@@ -7,6 +7,7 @@ from typing import Any
 
 from inference.engine.config import load_settings
 from inference.engine.factory import make_engine
+from tests.contract.tiny_model import KV_CACHE_BYTES
 
 
 async def main(model: str, options: dict[str, Any]) -> None:
@@ -14,7 +15,7 @@ async def main(model: str, options: dict[str, Any]) -> None:
         model=model,
         max_model_len=128,
         max_num_seqs=4,
-        options={"kv_cache_memory_bytes": 64 << 20, **options},
+        options={"kv_cache_memory_bytes": KV_CACHE_BYTES, **options},
     )
     engine = make_engine("vllm", settings)
     await engine.start()

@@ -18,6 +18,10 @@ KV_HEADS = 1
 HEAD_DIM = HIDDEN // HEADS  # 32 is the least that vLLM's CPU attention knows
 MAX_POSITIONS = 256
 
+#: For some hundred prompts as long as they may be. To fill a GiB with zeros takes each start half a
+#: second of CPU.
+KV_CACHE_BYTES = 64 << 20
+
 #: (input, output) width of each projection that an adapter targets.
 PROJECTIONS = {
     "self_attn.q_proj": (HIDDEN, HEADS * HEAD_DIM),

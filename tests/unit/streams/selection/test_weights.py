@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from schemas.errors import ConfigurationError
 from streams.selection.weights import load_unpacked
 from streams.user_cache import user_cache
 
@@ -108,6 +109,8 @@ def test_without_a_home_folder_they_are_loaded_as_they_are(
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
     assert load_unpacked(packed, load)[0] == packed
+    with pytest.raises(ConfigurationError, match="set XDG_CACHE_HOME"):
+        user_cache("adapters")
 
 
 def test_a_disk_that_is_full_leaves_no_half_copy(
