@@ -257,7 +257,8 @@ def check_options(
         elif name in GONE:
             warnings.append(f"This vLLM no longer knows {name}: {GONE[name]}.")
         else:
-            near = difflib.get_close_matches(name, [*known, *EngineSettings.model_fields], n=2)
+            names = sorted({*known, *EngineSettings.model_fields})
+            near = difflib.get_close_matches(name, names, n=2)
             hint = f" Did you mean {' or '.join(near)}?" if near else " Remove it."
             raise ConfigurationError(f"This vLLM does not know the option {name}.{hint}")
     return {name: value for name, value in options.items() if name in known}, warnings

@@ -224,6 +224,12 @@ def test_a_misspelt_option_is_refused_with_the_nearest_name() -> None:
         check_options({"max_num_seq": 1}, KNOWN)
 
 
+def test_a_name_that_settings_and_vllm_have_is_named_once() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        check_options({"max_modle_len": 5}, {"max_model_len"})
+    assert str(refused.value).count("max_model_len") == 1
+
+
 def test_an_option_like_no_other_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="Remove it"):
         check_options({"xyzzy": 1}, KNOWN)
